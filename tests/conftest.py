@@ -1,0 +1,34 @@
+"""Clusters that tests share. They are made when first asked for and taken away at the end; names start with `test-`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hack.cluster import lifecycle
+from hack.cluster.spec import Spec, clusters
+
+
+@pytest.fixture(scope="session")
+def make_cluster() -> Iterator[Callable[[Spec], Spec]]:
+    """Make a cluster of a shape; all that were made are taken away at the end of the run."""
+    made: dict[str, Spec] = {}
+
+    def make(wanted: Spec) -> Spec:
+        for old in clusters():
+            if old.name == wanted.name and old.name not in made:
+                lifecycle.down(old)  # a run that was killed left it, in whatever state
+        made[wanted.name] = lifecycle.up(wanted)
+        return made[wanted.name]
+
+    yield make
+    for spec in made.values():
+        lifecycle.down(spec)
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(make_cluster: Callable[[Spec], Spec]) -> Path:
+    """Administrator's kubeconfig of a control plane without nodes."""
+    return make_cluster(Spec("test-api", nodes=0)).kubeconfig
