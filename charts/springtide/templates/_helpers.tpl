@@ -1,0 +1,16 @@
+{{- define "springtide.name" -}}
+{{- printf "%s-operator" .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "springtide.selector" -}}
+app.kubernetes.io/name: springtide-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "springtide.labels" -}}
+{{ include "springtide.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/component: operator
+app.kubernetes.io/part-of: springtide
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}

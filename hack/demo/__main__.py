@@ -1,0 +1,148 @@
+"""`python -m hack.demo up`: two real models answer through objects that the operator made in a real cluster."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hack.cluster import lifecycle
+from hack.cluster.control_plane import kubectl
+from hack.cluster.spec import Spec, find
+from hack.images import catalog
+from hack.shell import Failure, say
+
+from . import install
+
+NAME = "springtide"
+NAMESPACE = "demo"
+QUESTION = "What is the capital of France?"
+TEXTS = ["The tide is high tonight.", "The water stands at its highest.", "He repaired the old bicycle."]
+
+
+def main() -> int:
+    """Run the demo, or take it away; a failed step says which log to read."""
+    parser = argparse.ArgumentParser(prog="python -m hack.demo", description="The demo of the README.")
+    parser.add_argument("action", choices=["up", "down"])
+    try:
+        up() if parser.parse_args().action == "up" else down()
+    except Failure as failure:
+        say(f"error: {failure}")
+        return 1
+    return 0
+
+
+def up() -> None:
+    """Make the cluster, install the operator, apply both examples, ask both models."""
+    started = time.monotonic()
+    spec = _cluster()
+    with _step(spec, "load the images"):
+        install.load(spec)
+    with _step(spec, "install the operator", f"kubectl logs --namespace {install.SYSTEM} deployment/springtide"):
+        install.operator(spec)
+    with _step(spec, "make the namespace"):
+        install.namespace(spec, NAMESPACE)
+        kubectl(spec, "config", "set-context", "--current", f"--namespace={NAMESPACE}")
+    for example in "chat", "embed":
+        read = f"kubectl describe --namespace {NAMESPACE} modelservice/{example}"
+        with _step(spec, f"serve examples/{example}.yaml", read):
+            kubectl(spec, "apply", f"--namespace={NAMESPACE}", f"--filename={catalog.ROOT}/examples/{example}.yaml")
+    for example in "chat", "embed":
+        read = f"kubectl logs --namespace {NAMESPACE} --selector springtide.dev/service={example}"
+        with _step(spec, f"wait for {example} to be Ready", read):
+            _wait_ready(spec, example)
+    print("\nThe objects that were made:\n")
+    print(kubectl(spec, "get", "modelservices,deployments,services,pods", f"--namespace={NAMESPACE}", "--output=wide"))
+    with _step(spec, "ask the models", f"kubectl logs --namespace {NAMESPACE} --selector springtide.dev/service"):
+        _chat(spec)
+        _embed(spec)
+    print(NEXT.format(seconds=time.monotonic() - started))
+
+
+def down() -> None:
+    """Take the demo's cluster away."""
+    lifecycle.down(find(NAME))
+    say("the demo is gone; its builds stay in the per-user cache")
+
+
+NEXT = """
+Ready after {seconds:.0f} s. It keeps running; `make demo-down` takes it away. What to try next:
+
+  eval "$(make demo-env)"                            # kubectl, pointed at the cluster
+  kubectl get msvc
+  kubectl scale msvc/chat --replicas=2               # a pod on each node
+  kubectl get pods -o wide --watch
+  kubectl exec deployment/chat-cpu -- cat /sys/fs/cgroup/memory/memory.limit_in_bytes
+  make fault ARGS='freeze springtide-node-2 --seconds 60'
+"""
+
+
+@contextmanager
+def _step(spec: Spec, what: str, read: str = "") -> Iterator[None]:
+    say(f"demo: {what}")
+    try:
+        yield
+    except Failure as failure:
+        logs = f'{read} (after eval "$(make demo-env)")' if read else f"the files in {spec.logs}"
+        raise Failure(f"could not {what}: {failure}\nread {logs}") from None
+
+
+def _cluster() -> Spec:
+    say("demo: make a cluster with two nodes (the first time builds Kubernetes: some 25 minutes on two cores)")
+    return lifecycle.up(Spec(NAME, nodes=2))
+
+
+def _wait_ready(spec: Spec, service: str) -> None:
+    wait = ("wait", "--for=condition=Ready", f"modelservice/{service}", f"--namespace={NAMESPACE}")
+    try:
+        kubectl(spec, *wait, "--timeout=180s", "--request-timeout=200s")
+    except Failure:
+        # the condition says more than the time-out
+        said = kubectl(spec, "get", "modelservice", service, f"--namespace={NAMESPACE}", "--output=json")
+        conditions = json.loads(said).get("status", {}).get("conditions", [])
+        lines = [f"  {c['type']}={c['status']} {c['reason']}: {c['message']}" for c in conditions]
+        raise Failure("it is not Ready after 180 s\n" + "\n".join(lines)) from None
+
+
+def _ask(spec: Spec, service: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Ask a model through its Service, whose address this host reaches through a node's kube-proxy."""
+    address = kubectl(spec, "get", "service", service, f"--namespace={NAMESPACE}", "-o=jsonpath={.spec.clusterIP}")
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(
+        f"http://{address}{path}", json.dumps({"model": service, **body}).encode(), headers
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+            answer: dict[str, Any] = json.load(response)
+    except urllib.error.HTTPError as error:
+        raise Failure(f"{service} answered {error.code}: {error.read().decode(errors='replace')}") from None
+    except OSError as error:
+        raise Failure(f"{service} did not answer: {error}") from None
+    return answer
+
+
+def _chat(spec: Spec) -> None:
+    messages = [{"role": "user", "content": QUESTION}]
+    answer = _ask(spec, "chat", "/v1/chat/completions", {"messages": messages, "temperature": 0, "max_tokens": 40})
+    text = answer["choices"][0]["message"]["content"]
+    print(f"chat:  {QUESTION}\n       {text}\n")
+    if "Paris" not in text:
+        raise Failure("the answer does not contain Paris")
+
+
+def _embed(spec: Spec) -> None:
+    vectors = [item["embedding"] for item in _ask(spec, "embed", "/v1/embeddings", {"input": TEXTS})["data"]]
+    near, far = (sum(a * b for a, b in zip(vectors[0], other, strict=True)) for other in vectors[1:])
+    print(f"embed: {TEXTS[0]!r} is {near:.2f} like {TEXTS[1]!r}, {far:.2f} like {TEXTS[2]!r}")
+    if near <= far:
+        raise Failure("the embeddings do not tell like from unlike")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Puts Springtide and the models of the examples into a local cluster. The demo and the tests use the same steps."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import yaml
+
+from hack.cluster import node
+from hack.cluster.control_plane import kubectl
+from hack.cluster.spec import Spec
+from hack.cluster.tools import program
+from hack.images import catalog
+from hack.shell import run, say
+
+from . import manifests
+
+SYSTEM = "springtide-system"
+MODELS = {
+    "smollm2": "models.springtide.dev/smollm2-135m-instruct:v1",
+    "minilm": "models.springtide.dev/all-minilm-l6-v2:v1",
+}
+
+
+def archives() -> list[Path]:
+    """Return the images that the examples need, as OCI archives, built when the cache lacks them."""
+    weights = [catalog.model(name, image) for name, image in MODELS.items()]
+    return [catalog.operator(), catalog.model_server(), *weights]
+
+
+def load(spec: Spec) -> None:
+    """Load the images of the examples on all nodes."""
+    files = archives()
+    with ThreadPoolExecutor() as pool:
+        work = [pool.submit(node.load_image, each, file) for file in files for each in spec.node_list]
+        for done in work:
+            done.result()
+
+
+def operator(spec: Spec) -> None:
+    """Install the chart, with this checkout's images, and wait until the operator is ready."""
+    say("installing the chart")
+    repository, _, tag = catalog.OPERATOR.partition(":")
+    server, _, server_tag = catalog.MODEL_SERVER.partition(":")
+    settings = {
+        "image.repository": repository,
+        "image.tag": tag,
+        "modelServer.image.repository": server,
+        "modelServer.image.tag": server_tag,
+        "modelServer.packagesClaim": manifests.CLAIM,
+    }
+    run(
+        *(program("helm"), "--kubeconfig", spec.kubeconfig, "upgrade", "--install", "springtide"),
+        catalog.ROOT / "charts" / "springtide",
+        *("--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "2m"),
+        *(f"--set={name}={value}" for name, value in settings.items()),
+    )
+
+
+def namespace(spec: Spec, name: str) -> None:
+    """Make a restricted namespace with the claim that model servers mount."""
+    objects = [manifests.namespace(name), *manifests.packages(spec, name, catalog.packages())]
+    kubectl(spec, "apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(objects))

@@ -1,0 +1,1 @@
+"""Springtide: the control plane."""

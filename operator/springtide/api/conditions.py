@@ -1,0 +1,61 @@
+"""The status of a ModelService."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from springtide.api.base import ApiModel, Int32, Int64, list_map
+
+ConditionStatus = Literal["True", "False", "Unknown"]
+
+
+class Condition(ApiModel):
+    """One aspect of the state, as metav1.Condition."""
+
+    type: str = Field(
+        min_length=1,
+        max_length=316,
+        description="Accepted, Available or Ready; Reconciling and Stalled are there only while they are True.",
+    )
+    status: ConditionStatus = Field(description="Whether it holds.")
+    observed_generation: Int64 = Field(default=0, ge=0, description="The generation of the spec that was judged.")
+    last_transition_time: str = Field(
+        max_length=64, description="When status last changed.", json_schema_extra={"format": "date-time"}
+    )
+    reason: str = Field(
+        min_length=1, max_length=256, pattern="^[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?$", description="Why, for programs."
+    )
+    message: str = Field(max_length=4096, description="Why, and what to do, for people.")
+
+
+class PoolStatus(ApiModel):
+    """The state of one pool."""
+
+    name: str = Field(min_length=1, max_length=40, description="The name of the pool.")
+    desired: Int32 = Field(ge=0, description="The replicas it should have.")
+    replicas: Int32 = Field(ge=0, description="The replicas it has, of any revision.")
+    ready: Int32 = Field(ge=0, description="The replicas that are ready.")
+    updated: Int32 = Field(ge=0, description="The replicas of the newest revision.")
+
+
+class ModelServiceStatus(ApiModel):
+    """What is, as the operator last saw it."""
+
+    observed_generation: Int64 = Field(default=0, ge=0, description="The generation of the spec that was acted on.")
+    conditions: tuple[Condition, ...] = Field(
+        default=(), max_length=16, description="The state, one aspect each.", json_schema_extra=list_map("type")
+    )
+    replicas: Int32 = Field(default=0, ge=0, description="The replicas that the first pool has, for kubectl scale.")
+    ready_replicas: Int32 = Field(default=0, ge=0, description="The replicas of the first pool that are ready.")
+    target_replicas: Int32 = Field(default=0, ge=0, description="The replicas that the first pool should have.")
+    selector: str = Field(
+        default="", max_length=1024, description="The label selector of the first pool's pods, for autoscalers."
+    )
+    url: str = Field(
+        default="",
+        max_length=512,
+        description="Where the model answers inside the cluster. Empty when every pool is Offline.",
+    )
+    pools: tuple[PoolStatus, ...] = Field(
+        default=(), max_length=16, description="The state of each pool.", json_schema_extra=list_map("name")
+    )

@@ -1,0 +1,38 @@
+"""Kubernetes quantities as exact numbers: `500m` and `0.5` are one amount of cpu."""
+
+import re
+from decimal import ROUND_CEILING, Decimal
+
+_FORM = re.compile(r"^([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$")
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
+_NANO = Decimal("1e-9")
+
+
+def parse_quantity(text: str | int) -> Decimal:
+    """Return the amount that a quantity stands for; raises ValueError for anything else.
+
+    Like the API server it rounds up to a billionth.
+    """
+    match = _FORM.match(str(text))
+    if match is None:
+        raise ValueError(f"{text!r} is not a quantity such as 500m, 2 or 4Gi")
+    number, suffix = Decimal(match[1]), match[2] or ""
+    if suffix in _BINARY:
+        amount = number * (1 << _BINARY[suffix])
+    elif suffix in _DECIMAL:
+        amount = number.scaleb(_DECIMAL[suffix])
+    else:
+        amount = number.scaleb(int(suffix[1:]))
+    nanos = (amount / _NANO).to_integral_value(rounding=ROUND_CEILING)
+    return nanos * _NANO
+
+
+def same_quantity(one: object, other: object) -> bool:
+    """Tell whether both are quantities of the same amount."""
+    if not isinstance(one, str | int) or not isinstance(other, str | int):
+        return False
+    try:
+        return parse_quantity(one) == parse_quantity(other)
+    except ValueError:
+        return False

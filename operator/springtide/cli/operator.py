@@ -1,0 +1,93 @@
+"""`springtide-operator`: the operator as a program."""
+
+import argparse
+import asyncio
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+from springtide.api.base import DNS_LABEL
+from springtide.cli.logs import configure_logs
+from springtide.controllers.run import Options, run
+from springtide.manifests.settings import Settings
+
+_VARIABLES = {
+    "SPRINGTIDE_MODEL_SERVER_IMAGE": "--model-server-image",
+    "SPRINGTIDE_IMAGE_PULL_POLICY": "--image-pull-policy",
+    "SPRINGTIDE_PACKAGES_CLAIM": "--packages-claim",
+    "SPRINGTIDE_HEALTH_PORT": "--health-port",
+    "SPRINGTIDE_LOG_LEVEL": "--log-level",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the operator until it is told to stop."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parsed = _parser().parse_args(_from_environment() + given)
+    configure_logs(parsed.log_level)
+    settings = Settings(parsed.model_server_image, parsed.image_pull_policy, parsed.packages_claim or None)
+    options = Options(settings, parsed.namespace, parsed.health_port or None)
+    return asyncio.run(run(options))
+
+
+def _from_environment() -> list[str]:
+    """Return the variables as options, so that they are checked as options are; the command line comes after."""
+    values = {variable: os.environ.get(variable, "").strip() for variable in _VARIABLES}
+    options = [f"{_VARIABLES[variable]}={value}" for variable, value in values.items() if value]
+    namespaces = os.environ.get("SPRINGTIDE_NAMESPACES", "").split(",")
+    return options + [f"--namespace={name.strip()}" for name in namespaces if name.strip()]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="springtide-operator",
+        description="Serves ModelServices on Kubernetes. Every option may be given by the environment variable in "
+        "brackets. The cluster is the one that it runs in, else that of the kubeconfig.",
+    )
+    parser.add_argument(
+        "--namespace",
+        action="append",
+        default=[],
+        type=_namespace,
+        help="serve this namespace only; may be repeated; default: all [SPRINGTIDE_NAMESPACES, separated by commas]",
+    )
+    parser.add_argument(
+        "--model-server-image",
+        required=True,
+        help="image of pods whose ModelService names none [SPRINGTIDE_MODEL_SERVER_IMAGE]",
+    )
+    parser.add_argument(
+        "--image-pull-policy",
+        default="IfNotPresent",
+        choices=["Always", "IfNotPresent", "Never"],
+        help="for images of pods [SPRINGTIDE_IMAGE_PULL_POLICY]",
+    )
+    parser.add_argument(
+        "--packages-claim",
+        help="PersistentVolumeClaim with Python packages that every pod mounts at /opt/packages, for clusters that "
+        "keep PyTorch outside the image; must exist in each namespace [SPRINGTIDE_PACKAGES_CLAIM]",
+    )
+    parser.add_argument(
+        "--health-port",
+        type=int,
+        default=8080,
+        help="port of /healthz and /readyz, 0 for none; default: 8080 [SPRINGTIDE_HEALTH_PORT]",
+    )
+    parser.add_argument(
+        "--log-level",
+        default="info",
+        choices=["debug", "info", "warning", "error"],
+        help="default: info [SPRINGTIDE_LOG_LEVEL]",
+    )
+    return parser
+
+
+def _namespace(text: str) -> str:
+    if len(text) > 63 or not re.match(DNS_LABEL, text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a namespace")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

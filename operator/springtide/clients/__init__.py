@@ -1,0 +1,1 @@
+"""The only I/O: clients of what the operator talks to."""

@@ -1,0 +1,150 @@
+"""The Cluster over the asyncio side of the official client."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from springtide.api.base import FIELD_MANAGER
+from springtide.api.errors import Bug, Conflict, Forbidden, Invalid, Missing, SpringtideError, Unavailable
+from springtide.clients.cluster import Kind, Object
+
+_APPLY = "application/apply-patch+yaml"
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_PAGE = 500
+_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
+# A page of a large LIST is slow by nature.
+_LIST_TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=5)
+
+
+class KubernetesCluster:
+    """An API server reached with the pod's ServiceAccount, or with the kubeconfig outside a cluster."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+
+    @classmethod
+    async def connect(cls) -> "KubernetesCluster":
+        """Read the credentials; raises Invalid when there are none. Nothing is sent yet."""
+        settings = client.Configuration()
+        try:
+            if "KUBERNETES_SERVICE_HOST" in os.environ:
+                config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
+            else:
+                await config.load_kube_config(client_configuration=settings)  # type: ignore[no-untyped-call]
+        except (config.ConfigException, OSError) as error:
+            raise Invalid(f"no access to a cluster: {error}") from error
+        api = client.ApiClient(settings)
+        api.user_agent = "springtide-operator"
+        return cls(api)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()  # type: ignore[no-untyped-call]
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        """Return the live object, None when there is none."""
+        try:
+            return await self._call("GET", kind.path(namespace, name))
+        except Missing:
+            return None
+
+    async def list(
+        self, kind: Kind, namespace: str | None, labels: str = "", *, metadata: bool = False
+    ) -> list[Object]:
+        """Return the live objects, read page by page."""
+        items: list[Object] = []
+        accept = _METADATA_LIST if metadata else "application/json"
+        query = [("limit", str(_PAGE)), *([("labelSelector", labels)] if labels else [])]
+        following: list[tuple[str, str]] = []
+        while True:
+            page = await self._call(
+                "GET", kind.path(namespace), [*query, *following], accept=accept, deadline=_LIST_TIMEOUT
+            )
+            items += page["items"] or []  # an empty list of metadata comes as null
+            token = page.get("metadata", {}).get("continue")
+            if not token:
+                return items
+            following = [("continue", token)]
+
+    async def apply(self, kind: Kind, desired: Mapping[str, Any], *, uid: str | None) -> Object:
+        """Apply on the server; see Cluster."""
+        metadata = desired["metadata"]
+        body = dict(desired)
+        if uid is not None:
+            body["metadata"] = metadata | {"uid": uid}
+        return await self._apply(kind.path(metadata["namespace"], metadata["name"]), body, force=uid is not None)
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
+        """Delete that very object; nothing happens when it is gone."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid},
+            "propagationPolicy": "Background",
+        }
+        try:
+            await self._call("DELETE", kind.path(namespace, name), body=body)
+        except Missing:
+            return
+
+    async def patch_status(self, kind: Kind, desired: Mapping[str, Any]) -> Object:
+        """Apply the status, unless the object changed since `metadata.resourceVersion`; return the result."""
+        metadata = desired["metadata"]
+        return await self._apply(kind.path(metadata["namespace"], metadata["name"], "status"), desired, force=True)
+
+    async def _apply(self, path: str, body: Mapping[str, Any], *, force: bool) -> Object:
+        query = [("fieldManager", FIELD_MANAGER), ("force", str(force).lower())]
+        return await self._call("PATCH", path, query, body=body, content_type=_APPLY)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, str]] = (),
+        *,
+        body: Mapping[str, Any] | None = None,
+        accept: str = "application/json",
+        content_type: str = "application/json",
+        deadline: aiohttp.ClientTimeout = _TIMEOUT,
+    ) -> Object:
+        headers = {"Accept": accept, "Content-Type": content_type}
+        try:
+            request = await self._api.param_serialize(
+                method, path, query_params=[*query], header_params=headers, body=body, auth_settings=["BearerToken"]
+            )
+            response = await self._api.call_api(*request, _request_timeout=deadline)
+            data = await response.read()  # type: ignore[no-untyped-call]
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unavailable(f"the API server can't be reached: {error or type(error).__name__}") from error
+        if response.status >= 400:
+            raise error_of(response.status, data, response.headers.get("Retry-After"))
+        return cast(Object, json.loads(data))
+
+
+def error_of(status: int, data: bytes, retry_after: str | None = None) -> SpringtideError:
+    """Return the typed error for an answer of the API server that is not a success."""
+    try:
+        message = str(json.loads(data)["message"])
+    except (ValueError, KeyError, TypeError):
+        message = f"HTTP {status}: {data[:200].decode(errors='replace')}"
+    # A field that the server doesn't know comes as a 500 from server-side apply, yet no retry will help.
+    if status == 500 and "failed to create typed patch object" in message:
+        return Bug(f"this API server lacks a field that the operator sets: {message}")
+    known: dict[int, type[SpringtideError]] = {
+        401: Forbidden,
+        403: Forbidden,
+        404: Missing,
+        409: Conflict,
+        410: Unavailable,
+        422: Invalid,
+    }
+    if status in known:
+        return known[status](message)
+    if status == 429 or status >= 500:
+        seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
+        return Unavailable(message, seconds)
+    return Bug(message)

@@ -1,0 +1,181 @@
+"""What the operator knows of the cluster: the objects that it watches, reduced to what a reconcile reads."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from springtide.api.base import GROUP
+from springtide.clients.cluster import DEPLOYMENT, MODEL_SERVICE, POD, SERVICE, Kind
+from springtide.manifests.names import ONLINE_LABEL, POOL_LABEL, SERVICE_LABEL
+from springtide.manifests.ownership import owned_fields
+from springtide.status.observed import ObservedDeployment, ObservedPod, observe_deployment, observe_pod
+
+Name = tuple[str, str]
+"""Namespace and name: of an object, and of the ModelService that is the key of the work queue."""
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Entry(Generic[Value]):
+    """An object: who it is, whose it is, the fields that are ours, and what its kind is watched for."""
+
+    name: Name
+    key: Name
+    uid: str
+    version: int
+    owner: str
+    deleting: bool
+    owned: Any
+    value: Value
+
+
+@dataclass(frozen=True)
+class Written:
+    """A ModelService as it was written, not yet judged."""
+
+    metadata: Mapping[str, Any]
+    spec: Mapping[str, Any]
+    status: Mapping[str, Any]
+
+
+class Store(Generic[Value]):
+    """The objects of one kind. An older state of an object never replaces a newer one, nor brings back a deleted one.
+
+    So the answers to our own writes go in as well as the events of the watch, whichever comes first.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[Name, Entry[Value]] = {}
+        self._by_key: dict[Name, set[Name]] = {}
+        self._gone: dict[Name, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry[Value]]:
+        return iter(list(self._entries.values()))
+
+    def get(self, name: Name) -> Entry[Value] | None:
+        """Return an object."""
+        return self._entries.get(name)
+
+    def of(self, key: Name) -> list[Entry[Value]]:
+        """Return the objects that belong to a ModelService by their label."""
+        return [self._entries[name] for name in sorted(self._by_key.get(key, ()))]
+
+    def put(self, entry: Entry[Value]) -> bool:
+        """Keep an object; tell whether that was news."""
+        present = self._entries.get(entry.name)
+        known = present.version if present else self._gone.get(entry.name, -1)
+        if entry.version <= known:
+            return False
+        if present is not None and present.key != entry.key:
+            self._unlink(present)
+        self._gone.pop(entry.name, None)
+        self._entries[entry.name] = entry
+        self._by_key.setdefault(entry.key, set()).add(entry.name)
+        return True
+
+    def replace(self, present: Entry[Value], entry: Entry[Value] | None) -> None:
+        """Set right an object that was read live, whatever its version, unless something newer came meanwhile."""
+        if self._entries.get(present.name) is not present:
+            return
+        del self._entries[present.name]
+        self._unlink(present)
+        if entry is not None:
+            self.put(entry)
+
+    def remove(self, name: Name, version: int) -> bool:
+        """Forget an object that was gone at the version; tell whether that was news."""
+        present = self._entries.get(name)
+        if present is not None and present.version > version:
+            return False
+        self._gone[name] = version
+        if present is None:
+            return False
+        del self._entries[name]
+        self._unlink(present)
+        return True
+
+    def forget_deletions(self, version: int) -> None:
+        """Drop what is remembered of deletions up to a version: no answer can be so late as to be older."""
+        self._gone = {name: gone for name, gone in self._gone.items() if gone > version}
+
+    def newest(self) -> int:
+        """Return the newest version seen."""
+        versions = [entry.version for entry in self._entries.values()]
+        return max([*versions, *self._gone.values()], default=0)
+
+    def _unlink(self, entry: Entry[Value]) -> None:
+        names = self._by_key.get(entry.key, set())
+        names.discard(entry.name)
+        if not names:
+            self._by_key.pop(entry.key, None)
+
+
+class Cache:
+    """A store for each kind."""
+
+    def __init__(self) -> None:
+        self.model_services: Store[Written] = Store()
+        self.deployments: Store[ObservedDeployment] = Store()
+        self.services: Store[None] = Store()
+        self.pods: Store[ObservedPod] = Store()
+        self._stores: dict[Kind, Store[Any]] = {
+            MODEL_SERVICE: self.model_services,
+            DEPLOYMENT: self.deployments,
+            SERVICE: self.services,
+            POD: self.pods,
+        }
+
+    def store(self, kind: Kind) -> Store[Any]:
+        """Return the store of a kind."""
+        return self._stores[kind]
+
+    def put(self, kind: Kind, live: Mapping[str, Any]) -> Name | None:
+        """Keep a live object; return the key that it concerns when that was news."""
+        entry = reduce(kind, live)
+        return entry.key if self.store(kind).put(entry) else None
+
+    def remove(self, kind: Kind, live: Mapping[str, Any]) -> Name | None:
+        """Forget an object that was deleted; return the key that it concerned when that was news."""
+        entry = reduce(kind, live)
+        return entry.key if self.store(kind).remove(entry.name, entry.version) else None
+
+
+def reduce(kind: Kind, live: Mapping[str, Any]) -> Entry[Any]:
+    """Reduce a live object to what the cache keeps of it."""
+    metadata = live["metadata"]
+    name = (metadata["namespace"], metadata["name"])
+    subresource = "status" if kind == MODEL_SERVICE else ""
+    service = metadata.get("labels", {}).get(SERVICE_LABEL, "")
+    return Entry(
+        name=name,
+        key=name if kind == MODEL_SERVICE else (name[0], service),
+        uid=metadata["uid"],
+        version=int(metadata["resourceVersion"]),
+        owner=controller_of(metadata),
+        deleting="deletionTimestamp" in metadata,
+        owned=None if kind == POD else owned_fields(live, subresource),
+        value=_value(kind, live),
+    )
+
+
+def controller_of(metadata: Mapping[str, Any]) -> str:
+    """Return the uid of the ModelService that controls an object; empty when none does."""
+    for owner in metadata.get("ownerReferences", ()):
+        if owner.get("controller") and owner["apiVersion"].startswith(f"{GROUP}/") and owner["kind"] == "ModelService":
+            return str(owner["uid"])
+    return ""
+
+
+def _value(kind: Kind, live: Mapping[str, Any]) -> Any:
+    if kind == MODEL_SERVICE:
+        metadata = {key: live["metadata"].get(key) for key in ("name", "namespace", "uid", "generation")}
+        return Written(metadata, live.get("spec", {}), live.get("status", {}))
+    if kind == DEPLOYMENT:
+        return observe_deployment(live)
+    if kind == POD:
+        return observe_pod(live, pool_label=POOL_LABEL, online_label=ONLINE_LABEL)
+    return None

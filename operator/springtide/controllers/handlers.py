@@ -1,0 +1,59 @@
+"""kopf's part: it watches, and each event goes into the cache and puts a key on the queue. Nothing else happens here.
+
+Only `on.event` handlers: the others make kopf write annotations, finalizers and patches to users' objects.
+"""
+
+from typing import Any
+
+import kopf
+
+from springtide.api.base import GROUP, VERSION
+from springtide.clients.cluster import DEPLOYMENT, MODEL_SERVICE, POD, SERVICE, Kind
+from springtide.controllers.cache import Cache, Name
+from springtide.controllers.listing import labels_of
+from springtide.controllers.queue import WorkQueue
+
+_GROUPS = {
+    MODEL_SERVICE: (GROUP, VERSION),
+    DEPLOYMENT: ("apps", "v1"),
+    SERVICE: ("", "v1"),
+    POD: ("", "v1"),
+}
+
+
+def registry(cache: Cache, queue: WorkQueue[Name]) -> kopf.OperatorRegistry:
+    """Return the handlers that keep the cache and the queue up to date."""
+    handlers = kopf.OperatorRegistry()
+    kopf.on.login(registry=handlers)(kopf.login_via_client)
+    for kind, (group, version) in _GROUPS.items():
+        kopf.on.event(group, version, kind.plural, registry=handlers)(_observer(kind, cache, queue))
+    return handlers
+
+
+def settings() -> kopf.OperatorSettings:
+    """Return kopf's settings: it only watches, and it writes nothing anywhere."""
+    made = kopf.OperatorSettings()
+    made.peering.standalone = True
+    made.posting.enabled = False
+    made.scanning.disabled = True
+    # A task per object for a few seconds at the start; a limit below the number of objects would be a deadlock.
+    made.queueing.worker_limit = None
+    made.networking.connect_timeout = 10
+    made.networking.request_timeout = 60
+    # An integer, though typed otherwise: 600.0 is refused by the API server.
+    made.watching.server_timeout = 600
+    for kind, (group, version) in _GROUPS.items():
+        if selector := labels_of(kind):
+            made.watching.label_selectors[group, version, kind.plural] = selector
+    return made
+
+
+def _observer(kind: Kind, cache: Cache, queue: WorkQueue[Name]) -> Any:
+    async def observe(event: dict[str, Any], **_: Any) -> None:
+        live = event["object"]
+        key = cache.remove(kind, live) if event["type"] == "DELETED" else cache.put(kind, live)
+        if key is not None:
+            queue.add(key)
+
+    observe.__name__ = observe.__qualname__ = f"observe_{kind.plural}"
+    return observe

@@ -1,0 +1,100 @@
+"""Listing what is watched: once to start with, then every few minutes to find what the watches missed.
+
+kopf never forgets an object that vanished while its watch was down, and a watch may be silent without being dead.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+
+from springtide.api.errors import Forbidden, Missing, SpringtideError, Unavailable
+from springtide.clients.cluster import DEPLOYMENT, MODEL_SERVICE, POD, SERVICE, Cluster, Kind
+from springtide.controllers.cache import Cache, Name, reduce
+from springtide.controllers.queue import WorkQueue
+from springtide.manifests.names import SERVICE_LABEL
+
+logger = logging.getLogger(__name__)
+
+WATCHED = (MODEL_SERVICE, DEPLOYMENT, SERVICE, POD)
+_PERIOD = 180.0
+
+
+class Listing:
+    """Keeps the cache true by reading the lists."""
+
+    def __init__(
+        self, cluster: Cluster, cache: Cache, queue: WorkQueue[Name], namespaces: Sequence[str | None]
+    ) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._queue = queue
+        self._namespaces = namespaces
+        self._horizons: dict[Kind, int] = {}
+
+    async def wait_for_definition(self, seconds: float) -> None:
+        """Return once ModelServices can be listed; raise the last error when the time is over."""
+        end = asyncio.get_running_loop().time() + seconds
+        while True:
+            try:
+                for namespace in self._namespaces:
+                    await self._cluster.list(MODEL_SERVICE, namespace, metadata=True)
+                return
+            except (Missing, Forbidden, Unavailable) as error:
+                if asyncio.get_running_loop().time() >= end:
+                    raise
+                logger.warning("ModelServices can't be listed yet: %s", error)
+            await asyncio.sleep(2)
+
+    async def fill(self) -> None:
+        """Read everything into the cache, children first, so that no service looks as if it had none."""
+        for kind in reversed(WATCHED):
+            for namespace in self._namespaces:
+                for live in await self._cluster.list(kind, namespace, labels_of(kind)):
+                    self._cache.put(kind, live)
+        for entry in self._cache.model_services:
+            self._queue.add(entry.name)
+
+    async def keep_comparing(self) -> None:
+        """Compare the cache with the lists for ever, at times that differ from one operator to the next."""
+        while True:
+            await asyncio.sleep(_PERIOD * random.uniform(0.8, 1.2))  # noqa: S311
+            try:
+                await self.compare()
+            except SpringtideError as error:
+                logger.warning("the cache could not be compared with the cluster: %s", error)
+
+    async def compare(self) -> None:
+        """Read the names and versions of everything, and read live whatever the cache has otherwise."""
+        for kind in WATCHED:
+            store = self._cache.store(kind)
+            store.forget_deletions(self._horizons.get(kind, 0))
+            self._horizons[kind] = store.newest()
+            before = {entry.name: entry for entry in store}
+            listed: dict[Name, int] = {}
+            for namespace in self._namespaces:
+                for live in await self._cluster.list(kind, namespace, labels_of(kind), metadata=True):
+                    metadata = live["metadata"]
+                    listed[metadata["namespace"], metadata["name"]] = int(metadata["resourceVersion"])
+            for name in before.keys() | listed.keys():
+                entry = before.get(name)
+                if entry is None or listed.get(name) != entry.version:
+                    await self._look(kind, name)
+
+    async def _look(self, kind: Kind, name: Name) -> None:
+        store = self._cache.store(kind)
+        entry = store.get(name)
+        live = await self._cluster.get(kind, *name)
+        found = reduce(kind, live) if live is not None else None
+        if found is not None and kind != MODEL_SERVICE and not found.key[1]:
+            found = None  # Its label is gone, so it is none of ours any more.
+        if entry is not None and (found is None or found.version != entry.version):
+            store.replace(entry, found)
+            self._queue.add(entry.key)
+        elif entry is None and found is not None and store.put(found):
+            self._queue.add(found.key)
+
+
+def labels_of(kind: Kind) -> str:
+    """Return the selector of what is watched of a kind: every ModelService, and the children that carry our label."""
+    return "" if kind == MODEL_SERVICE else SERVICE_LABEL

@@ -1,0 +1,213 @@
+"""One reconcile of one ModelService: gather → decide → apply → report.
+
+It looks at the world, never at the event that woke it, so running it twice is harmless and running it late is enough.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from springtide.api.errors import Bug, Conflict, Invalid, NameConflict, SpringtideError, Unavailable
+from springtide.api.modelservice import ModelService
+from springtide.clients.cluster import CHILDREN, MODEL_SERVICE, Cluster, Kind
+from springtide.controllers.cache import Cache, Entry, Name, Written, reduce
+from springtide.manifests.build import build
+from springtide.manifests.ownership import is_current
+from springtide.manifests.settings import Settings
+from springtide.status.compute import compute_refusal, compute_status
+from springtide.status.observed import ObservedDeployment, ObservedPod
+
+logger = logging.getLogger(__name__)
+
+_KINDS = {kind.kind: kind for kind in CHILDREN}
+
+
+@dataclass(frozen=True)
+class World:
+    """What is known of one ModelService and its children."""
+
+    entry: Entry[Written]
+    children: Mapping[tuple[str, Name], Entry[Any]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What has to change: the children to apply and the ones to delete; or why nothing can be planned."""
+
+    service: ModelService | None = None
+    apply: list[dict[str, Any]] = field(default_factory=list)
+    delete: list[tuple[Kind, Entry[Any]]] = field(default_factory=list)
+    error: SpringtideError | None = None
+
+
+class Reconciler:
+    """Moves the cluster toward what ModelServices ask for."""
+
+    def __init__(self, cluster: Cluster, cache: Cache, settings: Settings, clock: Callable[[], str]) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._settings = settings
+        self._clock = clock
+
+    async def reconcile(self, key: Name) -> SpringtideError | None:
+        """Reconcile one ModelService; return what went wrong, for the queue to decide when to try again."""
+        world = self._gather(key)
+        if world is None:
+            return None
+        try:
+            plan = decide(world, self._settings)
+            error = plan.error or await self._apply(world, plan)
+        except Exception as bug:
+            logger.exception("reconcile failed", extra={"key": "/".join(key)})
+            plan = Plan()
+            error = Bug(f"the operator failed on this object: {type(bug).__name__}: {bug}")
+        if isinstance(error, Conflict | Unavailable):
+            return error  # Says nothing about the service: its conditions stay as they are.
+        return await self._report(world, plan, error) or error
+
+    def _gather(self, key: Name) -> World | None:
+        entry = self._cache.model_services.get(key)
+        # The children of a service that is being deleted go with it, by their owner references.
+        if entry is None or entry.deleting:
+            return None
+        children = {
+            (kind.kind, child.name): child
+            for kind in CHILDREN
+            for child in self._cache.store(kind).of(key)
+            if child.owner == entry.uid
+        }
+        return World(entry, children)
+
+    async def _apply(self, world: World, plan: Plan) -> SpringtideError | None:
+        errors = []
+        for desired in plan.apply:
+            try:
+                await self._apply_one(world, desired)
+            except SpringtideError as error:
+                errors.append(error)
+        # What is no longer wanted may be all that serves while its successor can't be written.
+        for kind, child in [] if errors else plan.delete:
+            try:
+                await self._cluster.delete(kind, *child.name, uid=child.uid)
+                logger.info("deleted %s %s", kind.kind, child.name[1], extra={"key": "/".join(world.entry.name)})
+            except SpringtideError as error:
+                errors.append(error)
+        # One that a person has to solve says more than one that passes.
+        return min(errors, key=lambda error: isinstance(error, Conflict | Unavailable), default=None)
+
+    async def _apply_one(self, world: World, desired: dict[str, Any]) -> None:
+        kind, name = _KINDS[desired["kind"]], desired["metadata"]["name"]
+        child = world.children.get((kind.kind, (desired["metadata"]["namespace"], name)))
+        uid = child.uid if child else await self._adoptable(world, kind, name)
+        try:
+            live = await self._cluster.apply(kind, desired, uid=uid)
+        except Conflict:
+            # The object was replaced meanwhile: what the cache holds of it is wrong.
+            await self._look_again(kind, world.entry.name[0], name)
+            raise
+        except Invalid as error:
+            raise Invalid(f"{kind.kind} {name} is refused: {error}") from error
+        self._cache.put(kind, live)
+        logger.info("applied %s %s", kind.kind, name, extra={"key": "/".join(world.entry.name)})
+
+    async def _adoptable(self, world: World, kind: Kind, name: str) -> str | None:
+        """Return the uid of the live object of that name if it is ours, None if there is none."""
+        live = await self._cluster.get(kind, world.entry.name[0], name)
+        if live is None:
+            return None
+        child = reduce(kind, live)
+        if child.owner != world.entry.uid:
+            raise NameConflict(
+                f"{kind.kind} {name} exists and does not belong to this ModelService; nothing was changed: "
+                "delete or rename it, or rename the ModelService"
+            )
+        return child.uid
+
+    async def _look_again(self, kind: Kind, namespace: str, name: str) -> None:
+        live = await self._cluster.get(kind, namespace, name)
+        store = self._cache.store(kind)
+        if live is not None:
+            self._cache.put(kind, live)
+        elif (present := store.get((namespace, name))) is not None:
+            store.remove(present.name, present.version)
+
+    async def _report(self, world: World, plan: Plan, error: SpringtideError | None) -> SpringtideError | None:
+        key = world.entry.name
+        entry = self._cache.model_services.get(key)
+        if entry is None or entry.uid != world.entry.uid:
+            return None
+        written, now = entry.value, self._clock()
+        if plan.service is None:
+            problem = error or Bug("nothing was planned")
+            status = compute_refusal(problem, written.metadata["generation"], written.status, now)
+        else:
+            deployments, pods = self._observed(entry)
+            status = compute_status(plan.service, self._settings, deployments, pods, error, written.status, now)
+        if is_current({"status": status}, entry.owned):
+            return None
+        body = {
+            "apiVersion": MODEL_SERVICE.api_version,
+            "kind": MODEL_SERVICE.kind,
+            "metadata": {
+                "name": key[1],
+                "namespace": key[0],
+                "uid": entry.uid,
+                "resourceVersion": str(entry.version),
+            },
+            "status": status,
+        }
+        try:
+            self._cache.put(MODEL_SERVICE, await self._cluster.patch_status(MODEL_SERVICE, body))
+        except SpringtideError as failed:
+            return failed
+        return None
+
+    def _observed(self, entry: Entry[Written]) -> tuple[dict[str, ObservedDeployment], list[ObservedPod]]:
+        prefix = f"{entry.name[1]}-"
+        deployments = {
+            child.name[1].removeprefix(prefix): child.value
+            for child in self._cache.deployments.of(entry.name)
+            if child.owner == entry.uid
+        }
+        return deployments, [pod.value for pod in self._cache.pods.of(entry.name)]
+
+
+def decide(world: World, settings: Settings) -> Plan:
+    """Return what has to change. Pure."""
+    try:
+        service = parse(world.entry.value)
+    except Invalid as error:
+        # What runs goes on running: a spec that can't be read is no order to stop.
+        return Plan(error=error)
+    wanted = build(service, settings)
+    names = {(child["kind"], (child["metadata"]["namespace"], child["metadata"]["name"])) for child in wanted}
+    apply = []
+    for desired in wanted:
+        child = world.children.get((desired["kind"], (desired["metadata"]["namespace"], desired["metadata"]["name"])))
+        if child is None or not is_current(desired, child.owned):
+            apply.append(desired)
+    delete = [
+        (_KINDS[kind], child)
+        for (kind, name), child in world.children.items()
+        if (kind, name) not in names and not child.deleting
+    ]
+    return Plan(service, apply, delete)
+
+
+def parse(written: Written) -> ModelService:
+    """Return the service as it was written; raises Invalid that names the fields. Pure."""
+    try:
+        return ModelService.model_validate({"metadata": dict(written.metadata), "spec": dict(written.spec)})
+    except ValidationError as error:
+        problems = [f"{_path(one['loc'])}: {one['msg']}" for one in error.errors(include_url=False)]
+        raise Invalid("; ".join(problems[:5])) from None
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".")

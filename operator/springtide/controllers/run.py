@@ -1,0 +1,185 @@
+"""The operator as a process: what is started in which order, and how it ends."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import kopf
+
+from springtide.api.errors import Missing, SpringtideError
+from springtide.clients.kubernetes import KubernetesCluster
+from springtide.controllers import handlers
+from springtide.controllers.cache import Cache, Name
+from springtide.controllers.health import serve_health
+from springtide.controllers.listing import Listing
+from springtide.controllers.queue import WorkQueue
+from springtide.controllers.reconcile import Reconciler
+from springtide.controllers.worker import work
+from springtide.manifests.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_WORKERS = 16
+_DEFINITION_SECONDS = 60.0
+# kopf's own exit was seen to hang, deaf to signals; then the process ends without it.
+_EXIT_SECONDS = 20.0
+# No reconcile takes this long, each request having a deadline: one that does never ends.
+_STUCK_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the operator runs; what shows in child objects is in `settings`. No namespaces means all of them."""
+
+    settings: Settings
+    namespaces: Sequence[str] = ()
+    health_port: int | None = 8080
+    definition_seconds: float = _DEFINITION_SECONDS
+
+
+async def run(options: Options) -> int:
+    """Run until SIGTERM or a failure; return the exit code."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        cluster = await KubernetesCluster.connect()
+    except SpringtideError as error:
+        logger.error("%s", error)
+        return 1
+    try:
+        return await Operator(options, cluster, stop).run()
+    except Exception:
+        logger.exception("the operator ends by an error of its own")
+        return 1
+    finally:
+        await cluster.close()
+
+
+class Operator:
+    """One run of the operator."""
+
+    def __init__(self, options: Options, cluster: KubernetesCluster, stop: asyncio.Event) -> None:
+        self._options = options
+        self._stop = stop
+        self._cache = Cache()
+        self._queue: WorkQueue[Name] = WorkQueue()
+        self._listing = Listing(cluster, self._cache, self._queue, list(options.namespaces) or [None])
+        self._reconciler = Reconciler(cluster, self._cache, options.settings, _now)
+        self._failed = ""
+        self._listed = False
+
+    async def run(self) -> int:
+        """Start everything, wait for the end, stop everything."""
+        health = None
+        if self._options.health_port is not None:
+            health = await serve_health(self._options.health_port, self._unhealthy, self._unready)
+        try:
+            if not await self._until_stopped(self._read_cluster()):
+                return 0 if self._stop.is_set() else 1
+            return await self._serve()
+        finally:
+            if health is not None:
+                await health.cleanup()
+
+    async def _read_cluster(self) -> bool:
+        try:
+            await self._listing.wait_for_definition(self._options.definition_seconds)
+            await self._listing.fill()
+        except Missing:
+            logger.error(
+                "the CustomResourceDefinition modelservices.springtide.dev is not installed: apply the files of crds/, "
+                "or install the chart with crds.enabled"
+            )
+            return False
+        except SpringtideError as error:
+            logger.error("the cluster can't be read: %s", error)
+            return False
+        self._listed = True
+        return True
+
+    async def _serve(self) -> int:
+        loop = asyncio.get_running_loop()
+        # Ours come first: when kopf ends it waits for every task that was started after it.
+        ours = [loop.create_task(work(self._queue, self._reconciler), name=f"worker {n}") for n in range(_WORKERS)]
+        ours.append(loop.create_task(self._listing.keep_comparing(), name="comparing"))
+        started = asyncio.Event()
+        watching = loop.create_task(self._watch(started), name="watching")
+        await self._until_stopped(_first(started.wait(), watching))
+        # kopf took the signals when it started; the order of the end is ours.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        logger.info("watching %s", ", ".join(self._options.namespaces) or "all namespaces")
+
+        stopped = loop.create_task(self._stop.wait(), name="stop")
+        done, _ = await asyncio.wait({watching, stopped, *ours}, return_when=asyncio.FIRST_COMPLETED)
+        self._failed = "" if self._stop.is_set() else _failure(done)
+        code = 1 if self._failed else 0
+        if self._failed:
+            logger.error("the operator ends: %s", self._failed)
+        last = threading.Timer(_EXIT_SECONDS, os._exit, [code])
+        last.daemon = True
+        last.start()
+        for tasks in ([*ours, stopped], [watching]):
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        last.cancel()
+        return code
+
+    async def _watch(self, started: asyncio.Event) -> None:
+        namespaces = self._options.namespaces
+        await kopf.operator(
+            registry=handlers.registry(self._cache, self._queue),
+            settings=handlers.settings(),
+            standalone=True,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            ready_flag=started,
+        )
+
+    async def _until_stopped(self, work: Coroutine[Any, Any, Any]) -> Any:
+        task = asyncio.ensure_future(work)
+        stopped = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if task.done():
+            return task.result()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        return None
+
+    def _unhealthy(self) -> str:
+        if self._failed:
+            return self._failed
+        if self._queue.longest_work() > _STUCK_SECONDS:
+            return "a reconcile is stuck"
+        return ""
+
+    def _unready(self) -> str:
+        return self._failed or ("" if self._listed else "the cluster has not been read yet")
+
+
+async def _first(coroutine: Coroutine[Any, Any, Any], task: asyncio.Task[None]) -> None:
+    waiting = asyncio.ensure_future(coroutine)
+    await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+
+
+def _failure(done: set[asyncio.Task[Any]]) -> str:
+    for task in done:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            return f"{task.get_name()} failed: {type(error).__name__}: {error}"
+    return "its watches ended"
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

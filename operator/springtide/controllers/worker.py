@@ -1,0 +1,69 @@
+"""Workers take keys from the queue, reconcile them and decide when a failed one comes again."""
+
+import logging
+from dataclasses import dataclass
+
+from springtide.api.errors import (
+    Bug,
+    Conflict,
+    Forbidden,
+    Invalid,
+    Missing,
+    NameConflict,
+    SpringtideError,
+    Unavailable,
+)
+from springtide.controllers.cache import Name
+from springtide.controllers.queue import WorkQueue
+from springtide.controllers.reconcile import Reconciler
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """The first and the longest delay, in seconds."""
+
+    base: float
+    cap: float
+
+
+# None: only an edit helps, and that comes as an event. What has no watch of ours is looked at every minute.
+POLICY: dict[type[SpringtideError], Retry | None] = {
+    Invalid: None,
+    Missing: Retry(60, 60),
+    NameConflict: Retry(5, 60),
+    Conflict: Retry(0.05, 5),
+    Forbidden: Retry(1, 600),
+    Unavailable: Retry(0.5, 30),
+    Bug: Retry(1, 600),
+}
+
+
+async def work(queue: WorkQueue[Name], reconciler: Reconciler) -> None:
+    """Reconcile key after key for ever."""
+    while True:
+        key = await queue.get()
+        try:
+            error = await reconciler.reconcile(key)
+        except Exception as bug:
+            logger.exception("reconcile failed", extra={"key": "/".join(key)})
+            error = Bug(str(bug))
+        finally:
+            queue.done(key)
+        settle(queue, key, error)
+
+
+def settle(queue: WorkQueue[Name], key: Name, error: SpringtideError | None) -> None:
+    """Forget the failures of a key that went well; have a failed one come again as its kind of error asks."""
+    retry = POLICY[type(error)] if error is not None else None
+    if error is None or retry is None:
+        queue.forget(key)
+        delay = None
+    else:
+        at_least = error.retry_after if isinstance(error, Unavailable) and error.retry_after else 0.0
+        delay = queue.retry(key, base=retry.base, cap=retry.cap, at_least=at_least)
+    if error is not None:
+        level = logging.DEBUG if isinstance(error, Conflict) else logging.WARNING
+        extra = {"key": "/".join(key), "reason": error.reason, "retrySeconds": delay}
+        logger.log(level, "%s", error, extra=extra)

@@ -1,0 +1,42 @@
+"""Names and labels of child objects."""
+
+from springtide.api.base import GROUP
+from springtide.api.modelservice import ModelService
+
+SERVICE_LABEL = f"{GROUP}/service"
+POOL_LABEL = f"{GROUP}/pool"
+TIER_LABEL = f"{GROUP}/tier"
+ONLINE_LABEL = f"{GROUP}/online"
+
+
+def pool_name(service: str, pool: str) -> str:
+    """Return the name of a pool's Deployment and Service; admission keeps it within 63 characters."""
+    return f"{service}-{pool}"
+
+
+def service_labels(service: ModelService) -> dict[str, str]:
+    """Return the labels of every child."""
+    name = service.metadata.name
+    return {
+        "app.kubernetes.io/name": "model-server",
+        "app.kubernetes.io/instance": name,
+        "app.kubernetes.io/component": "inference",
+        "app.kubernetes.io/part-of": "springtide",
+        "app.kubernetes.io/managed-by": "springtide",
+        SERVICE_LABEL: name,
+    }
+
+
+def pool_selector(service: str, pool: str) -> dict[str, str]:
+    """Return the labels that select a pool's pods."""
+    return {SERVICE_LABEL: service, POOL_LABEL: pool}
+
+
+def online_selector(service: str) -> dict[str, str]:
+    """Return the labels that select the pods that answer through the ModelService's own Service."""
+    return {SERVICE_LABEL: service, ONLINE_LABEL: "true"}
+
+
+def selector_text(labels: dict[str, str]) -> str:
+    """Return a selector as kubectl and autoscalers write it."""
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))

@@ -1,0 +1,92 @@
+"""The status of a ModelService, whole: what the one status write of a reconcile sends."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from springtide.api.errors import SpringtideError
+from springtide.api.modelservice import ModelService
+from springtide.manifests.build import service_url
+from springtide.manifests.names import pool_selector, selector_text
+from springtide.manifests.resolve import resolve
+from springtide.manifests.settings import Settings
+from springtide.status.conditions import Finding, PoolView, accepted, available, progress, ready
+from springtide.status.observed import ObservedDeployment, ObservedPod
+
+
+def compute_status(
+    service: ModelService,
+    settings: Settings,
+    deployments: Mapping[str, ObservedDeployment],
+    pods: Iterable[ObservedPod],
+    error: SpringtideError | None,
+    previous: Mapping[str, Any],
+    now: str,
+) -> dict[str, Any]:
+    """Return the status of a service whose spec could be read. `deployments` is by pool, `now` in RFC 3339."""
+    pods = list(pods)
+    pools = [
+        PoolView(
+            resolve(service, pool, settings),
+            deployments.get(pool.name),
+            [pod for pod in pods if pod.pool == pool.name],
+        )
+        for pool in service.spec.pools
+    ]
+    generation = service.metadata.generation
+    judged = accepted(error)
+    serving = available(pools)
+    summary = ready(judged, serving, pools)
+    first = pools[0]
+    return {
+        "observedGeneration": generation,
+        "conditions": _timed([judged, serving, summary, *progress(summary)], generation, previous, now),
+        "replicas": first.seen.replicas,
+        "readyReplicas": first.seen.ready,
+        "targetReplicas": first.wanted.replicas,
+        "selector": selector_text(pool_selector(service.metadata.name, first.wanted.name)),
+        "url": service_url(service),
+        "pools": [
+            {
+                "name": pool.wanted.name,
+                "desired": pool.wanted.replicas,
+                "replicas": pool.seen.replicas,
+                "ready": pool.seen.ready,
+                "updated": pool.seen.updated,
+            }
+            for pool in pools
+        ],
+    }
+
+
+def compute_refusal(error: SpringtideError, generation: int, previous: Mapping[str, Any], now: str) -> dict[str, Any]:
+    """Return the status of an object whose spec can't be read: what was running is left alone and still reported."""
+    judged = accepted(error)
+    was = {one["type"]: one for one in previous.get("conditions", ())}.get("Available")
+    serving = (
+        Finding("Available", was["status"], was["reason"], was["message"])
+        if was
+        else Finding("Available", "Unknown", error.reason, "the spec can't be read")
+    )
+    summary = ready(judged, serving, [])
+    kept = {key: value for key, value in previous.items() if key not in {"conditions", "observedGeneration"}}
+    conditions = _timed([judged, serving, summary, *progress(summary)], generation, previous, now)
+    return {"observedGeneration": generation, "conditions": conditions} | kept
+
+
+def _timed(findings: Sequence[Finding], generation: int, previous: Mapping[str, Any], now: str) -> list[dict[str, Any]]:
+    before = {one["type"]: one for one in previous.get("conditions", ())}
+    made = []
+    for finding in findings:
+        was = before.get(finding.type)
+        same = was is not None and was["status"] == finding.status
+        made.append(
+            {
+                "type": finding.type,
+                "status": finding.status,
+                "observedGeneration": generation,
+                "lastTransitionTime": was["lastTransitionTime"] if same and was else now,
+                "reason": finding.reason,
+                "message": finding.message,
+            }
+        )
+    return made

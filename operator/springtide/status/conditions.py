@@ -1,0 +1,111 @@
+"""The conditions of a ModelService, each a chain of checks of which the first that speaks wins."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from springtide.api.errors import SpringtideError, Unavailable
+from springtide.manifests.resolve import ResolvedPool
+from springtide.status.causes import Cause, find_cause
+from springtide.status.observed import ObservedDeployment, ObservedPod
+
+# Nothing that the operator or Kubernetes does by itself will help against these.
+_STALLING = {"InvalidSpec", "NameConflict", "Forbidden", "ReferenceNotFound", "ProgressDeadlineExceeded"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A condition before it has its times."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class PoolView:
+    """A pool as wanted beside what is seen of it."""
+
+    wanted: ResolvedPool
+    deployment: ObservedDeployment | None
+    pods: Sequence[ObservedPod]
+
+    @property
+    def seen(self) -> ObservedDeployment:
+        """The Deployment, or an empty one where there is none yet."""
+        return self.deployment or ObservedDeployment()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every wanted replica is ready and of the newest revision, and no older one is left."""
+        seen = self.seen
+        current = self.deployment is not None and seen.observed_generation >= seen.generation
+        counts = (seen.replicas, seen.updated, seen.ready, seen.available)
+        return current and all(count == self.wanted.replicas for count in counts)
+
+    @property
+    def cause(self) -> Cause | None:
+        """What keeps the pool's pods from serving."""
+        return find_cause(self.wanted, self.deployment, self.pods)
+
+
+def accepted(error: SpringtideError | None) -> Finding:
+    """Accepted: the spec is valid, its children could be written and what it refers to is there."""
+    if error is None:
+        return Finding("Accepted", "True", "Accepted", "the spec is valid and its objects are in place")
+    if isinstance(error, Unavailable) or error.reason in {"InternalError", "Conflict"}:
+        return Finding("Accepted", "Unknown", error.reason, str(error))
+    return Finding("Accepted", "False", error.reason, str(error))
+
+
+def available(pools: Sequence[PoolView]) -> Finding:
+    """Available: at least one pod that the Service sends requests to is ready, that is, answers its readiness probe.
+
+    The probe asks the model server for /readyz, which it answers well once the model is loaded. Nothing is sent through
+    the Service itself. Without a Realtime or Fallback pool the pods of Offline pools count, which answer through the
+    Services of their pools.
+    """
+    serving = [pool for pool in pools if pool.wanted.online] or list(pools)
+    ready = sum(pod.ready and not pod.deleting for pool in serving for pod in pool.pods)
+    if ready:
+        return Finding("Available", "True", "ReplicasReady", f"{ready} replica(s) answer")
+    if all(pool.wanted.replicas == 0 for pool in serving):
+        return Finding(
+            "Available", "False", "ScaledToZero", "spec.replicas is 0, so no replica runs; raise it to serve"
+        )
+    for pool in serving:
+        if pool.cause is not None:
+            return Finding("Available", "False", pool.cause.reason, pool.cause.message)
+    return Finding("Available", "False", "Starting", "no replica is ready yet")
+
+
+def ready(accepted: Finding, available: Finding, pools: Sequence[PoolView]) -> Finding:
+    """Ready: Available, and every pool has all its replicas of the newest revision and none of an older one."""
+    if accepted.status != "True":
+        status = "False" if accepted.status == "False" else "Unknown"
+        return Finding("Ready", status, accepted.reason, accepted.message)
+    if available.status != "True":
+        return Finding("Ready", available.status, available.reason, available.message)
+    for pool in pools:
+        if not pool.complete:
+            cause = pool.cause
+            if cause is not None:
+                return Finding("Ready", "False", cause.reason, cause.message)
+            seen, wanted = pool.seen, pool.wanted
+            message = (
+                f"pool {wanted.name}: {seen.ready} of {wanted.replicas} replicas are ready, "
+                f"{seen.updated} are of the newest revision"
+            )
+            return Finding("Ready", "False", "Progressing", message)
+    return Finding("Ready", "True", "Ready", "every pool has all its replicas, of the newest revision")
+
+
+def progress(ready: Finding) -> list[Finding]:
+    """Reconciling or Stalled, as kstatus reads them: there only while they are True."""
+    if ready.status == "True":
+        return []
+    if ready.reason in _STALLING:
+        return [Finding("Stalled", "True", ready.reason, ready.message)]
+    if ready.reason == "ScaledToZero":
+        return []
+    return [Finding("Reconciling", "True", ready.reason, ready.message)]

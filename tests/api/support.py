@@ -1,0 +1,210 @@
+"""A small client of a real API server, and the operator as a real process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from kubernetes import config
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL_SERVICES = "/apis/springtide.dev/v1alpha1/namespaces/{namespace}/modelservices"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/{namespace}/deployments"
+SERVICES = "/api/v1/namespaces/{namespace}/services"
+PODS = "/api/v1/namespaces/{namespace}/pods"
+DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/modelservices.springtide.dev"
+MERGE = "application/merge-patch+json"
+
+Found = TypeVar("Found")
+
+
+class Refused(Exception):
+    """The API server refused a request."""
+
+
+class Api:
+    """Requests in one namespace."""
+
+    def __init__(self, kubeconfig: Path, namespace: str) -> None:
+        self.namespace = namespace
+        self._client = config.new_client_from_config(str(kubeconfig))  # type: ignore[no-untyped-call]
+
+    def call(self, method: str, path: str, body: Any = None, content: str = "application/json", **query: str) -> Any:
+        headers = {"Accept": "application/json", "Content-Type": content}
+        request = self._client.param_serialize(
+            method,
+            path.format(namespace=self.namespace),
+            query_params=list(query.items()),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        response = self._client.call_api(*request)
+        data = json.loads(response.read())
+        if response.status >= 400:
+            raise Refused(data["message"])
+        return data
+
+    def applies(self) -> int:
+        """Return how many server-side applies the API server has had of what an operator writes, no-ops included."""
+        headers = {"Accept": "text/plain"}
+        request = self._client.param_serialize("GET", "/metrics", header_params=headers, auth_settings=["BearerToken"])
+        lines = self._client.call_api(*request).read().decode().splitlines()
+        kinds = ("deployments", "services", "modelservices")
+        return sum(
+            int(float(line.rsplit(" ", 1)[1]))
+            for line in lines
+            if line.startswith("apiserver_request_total{")
+            and 'verb="APPLY"' in line
+            and any(f'resource="{kind}"' in line for kind in kinds)
+        )
+
+    def list(self, path: str, labels: str = "") -> dict[str, Any]:
+        items = self.call("GET", path, labelSelector=labels)["items"]
+        return {item["metadata"]["name"]: item for item in items}
+
+    def get(self, path: str, name: str) -> Any:
+        return self.call("GET", f"{path}/{name}")
+
+    def patch(self, path: str, body: Any, content: str = MERGE) -> Any:
+        return self.call("PATCH", path, body, content)
+
+    def delete(self, path: str, name: str) -> None:
+        self.call("DELETE", f"{path}/{name}")
+
+    def create(self, name: str, **spec: Any) -> Any:
+        """Create a ModelService with one pool, unless told otherwise."""
+        whole = {"model": {"uri": "oci://models.springtide.dev/chat:v1"}, "pools": [{"name": "cpu"}]} | spec
+        body = {
+            "apiVersion": "springtide.dev/v1alpha1",
+            "kind": "ModelService",
+            "metadata": {"name": name},
+            "spec": whole,
+        }
+        return self.call("POST", MODEL_SERVICES, body)
+
+    def edit(self, name: str, spec: dict[str, Any]) -> Any:
+        return self.patch(f"{MODEL_SERVICES}/{name}", {"spec": spec})
+
+    def status(self, name: str) -> dict[str, Any]:
+        return self.get(MODEL_SERVICES, name).get("status", {})  # type: ignore[no-any-return]
+
+    def condition(self, name: str, kind: str) -> dict[str, Any]:
+        found = [one for one in self.status(name).get("conditions", ()) if one["type"] == kind]
+        return found[0] if found else {}
+
+    def versions(self) -> dict[str, str]:
+        """Return the resourceVersion of everything that the operator may write."""
+        return {
+            f"{path} {name}": item["metadata"]["resourceVersion"]
+            for path in (MODEL_SERVICES, DEPLOYMENTS, SERVICES)
+            for name, item in self.list(path).items()
+        }
+
+
+def eventually(check: Callable[[], Found], seconds: float = 15) -> Found:
+    """Return the first true answer; fail with the last one or its error when the time is over."""
+    end = time.monotonic() + seconds
+    while True:
+        answer: Found | None
+        try:
+            answer = check()
+        except Refused as refused:
+            answer = None
+            last: object = refused
+        else:
+            last = answer
+        if answer:
+            return answer
+        assert time.monotonic() < end, f"not within {seconds} s; last: {last}"
+        time.sleep(0.1)
+
+
+def install_definition(api: Api) -> None:
+    """Apply the generated definition and wait until it is served."""
+    body = yaml.safe_load((ROOT / "crds/springtide.dev_modelservices.yaml").read_text())
+    api.call("PATCH", DEFINITION, body, "application/apply-patch+yaml", fieldManager="tests", force="true")
+    eventually(lambda: api.call("GET", MODEL_SERVICES))
+
+
+class Operator:
+    """A running operator."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return its log; every line of it is one JSON object."""
+        return [json.loads(line) for line in self._log.read_text().splitlines()]
+
+    def watching(self) -> bool:
+        return any(record["message"].startswith("watching") for record in self.records())
+
+    def stop(self) -> int:
+        """Send SIGTERM and return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(10)
+
+
+@contextmanager
+def running_operator(kubeconfig: Path, namespace: str, log: Path, *arguments: str) -> Iterator[Operator]:
+    """Run the operator for one namespace; at the end it must have logged no traceback and exit 0 within seconds."""
+    command = [sys.executable, "-m", "springtide.cli.operator", "--namespace", namespace, "--health-port", "0"]
+    command += ["--model-server-image", "springtide/model-server:test", *arguments]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=os.environ | {"KUBECONFIG": str(kubeconfig)}, stderr=output)
+    operator = Operator(process, log)
+    try:
+        eventually(lambda: operator.watching() or process.poll() is not None, 60)
+        assert process.poll() is None, log.read_text()
+        yield operator
+        if process.poll() is None:
+            assert operator.stop() == 0
+        assert not [record for record in operator.records() if "exception" in record or record["level"] == "error"]
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def operator_kubeconfig(kubeconfig: Path, api: Api, target: Path) -> Path:
+    """Write the kubeconfig of a ServiceAccount with the permissions that the chart gives, and no others."""
+    template = (ROOT / "charts/springtide/templates/rbac.yaml").read_text()
+    rules = yaml.safe_load(template[template.index("rules:") : template.index("{{- if .Values.namespaces")])["rules"]
+    namespace, rbac = api.namespace, "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+    accounts = "/api/v1/namespaces/{namespace}/serviceaccounts"
+    name = {"metadata": {"name": "operator"}}
+    api.call("POST", accounts, name)
+    # The chart has a ClusterRole, bound in each namespace that is served; a Role comes to the same for one namespace.
+    api.call("POST", f"{rbac}/roles", name | {"rules": rules})
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator"}
+    subject = {"kind": "ServiceAccount", "name": "operator", "namespace": namespace}
+    api.call("POST", f"{rbac}/rolebindings", name | {"roleRef": reference, "subjects": [subject]})
+    token = api.call("POST", f"{accounts}/operator/token", {"spec": {"expirationSeconds": 3600}})["status"]["token"]
+    written = yaml.safe_load(kubeconfig.read_text())
+    written["users"] = [{"name": one["name"], "user": {"token": token}} for one in written["users"]]
+    target.write_text(yaml.safe_dump(written))
+    return target
+
+
+def new_namespace(kubeconfig: Path, prefix: str) -> Api:
+    """Create a namespace that enforces the restricted Pod Security Standard, with the definition installed."""
+    api = Api(kubeconfig, "default")
+    metadata = {"generateName": f"{prefix}-", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
+    made = api.call("POST", "/api/v1/namespaces", {"metadata": metadata})
+    api.namespace = made["metadata"]["name"]
+    install_definition(api)
+    return api
+
+
+def remove_namespace(api: Api) -> None:
+    """Ask for the removal of the namespace."""
+    api.call("DELETE", f"/api/v1/namespaces/{api.namespace}")

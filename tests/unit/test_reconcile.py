@@ -1,0 +1,136 @@
+"""One reconcile against a cluster in memory: what is sent, and what is said when that fails."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from springtide.api.errors import Forbidden, NameConflict, SpringtideError, Unavailable
+from springtide.clients.cluster import DEPLOYMENT, MODEL_SERVICE, SERVICE, Kind, Object
+from springtide.controllers.cache import Cache
+from springtide.controllers.reconcile import Reconciler
+from tests.unit.samples import SETTINGS
+
+KEY = ("team-a", "chat")
+SPEC = {"model": {"uri": "oci://r.example/m:v1"}, "pools": [{"name": "cpu"}]}
+
+
+class MemoryCluster:
+    """Keeps what is applied; fails as it is told to."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[Kind, str], Object] = {}
+        self.sent: list[tuple[str, str]] = []
+        self.statuses: list[Mapping[str, Any]] = []
+        self.failures: dict[str, SpringtideError] = {}
+        self._version = 100
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        return self.objects.get((kind, name))
+
+    async def list(
+        self, kind: Kind, namespace: str | None, labels: str = "", *, metadata: bool = False
+    ) -> list[Object]:
+        return [live for (one, _), live in self.objects.items() if one == kind]
+
+    async def apply(self, kind: Kind, desired: Mapping[str, Any], *, uid: str | None) -> Object:
+        name = desired["metadata"]["name"]
+        self.sent.append((kind.kind, name))
+        if kind.kind in self.failures:
+            raise self.failures[kind.kind]
+        self._version += 1
+        metadata = dict(desired["metadata"]) | {"uid": f"u-{name}", "resourceVersion": str(self._version)}
+        self.objects[kind, name] = dict(desired) | {"metadata": metadata}
+        return self.objects[kind, name]
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
+        self.sent.append((f"delete {kind.kind}", name))
+
+    async def patch_status(self, kind: Kind, desired: Mapping[str, Any]) -> Object:
+        self.statuses.append(desired["status"])
+        return written(SPEC, version=int(desired["metadata"]["resourceVersion"]) + 1, status=desired["status"])
+
+
+def written(spec: Any, *, version: int = 1, status: Any = None) -> Object:
+    metadata = {"namespace": KEY[0], "name": KEY[1], "uid": "u", "generation": 2, "resourceVersion": str(version)}
+    return {"metadata": metadata, "spec": spec, "status": status or {}}
+
+
+@pytest.fixture
+def cluster() -> MemoryCluster:
+    return MemoryCluster()
+
+
+async def reconcile(cluster: MemoryCluster, spec: Any = SPEC, cache: Cache | None = None) -> SpringtideError | None:
+    cache = cache or Cache()
+    cache.put(MODEL_SERVICE, written(spec))
+    return await Reconciler(cluster, cache, SETTINGS, lambda: "2026-01-01T00:00:00Z").reconcile(KEY)
+
+
+def accepted(cluster: MemoryCluster) -> Mapping[str, Any]:
+    (status,) = cluster.statuses
+    return next(one for one in status["conditions"] if one["type"] == "Accepted")
+
+
+async def test_everything_is_made_and_told_once(cluster: MemoryCluster) -> None:
+    assert await reconcile(cluster) is None
+    assert cluster.sent == [("Deployment", "chat-cpu"), ("Service", "chat-cpu"), ("Service", "chat")]
+    assert accepted(cluster)["status"] == "True"
+
+
+async def test_nothing_is_sent_to_an_object_of_someone_else(cluster: MemoryCluster) -> None:
+    metadata = {"namespace": KEY[0], "name": "chat", "uid": "x", "resourceVersion": "9"}
+    cluster.objects[SERVICE, "chat"] = {"metadata": metadata}
+    error = await reconcile(cluster)
+    assert isinstance(error, NameConflict)
+    assert ("Service", "chat") not in cluster.sent
+    assert accepted(cluster)["reason"] == "NameConflict"
+
+
+async def test_nothing_is_deleted_while_its_successor_is_refused(cluster: MemoryCluster) -> None:
+    cache = Cache()
+    labels = {"springtide.dev/service": "chat"}
+    owner = {"apiVersion": "springtide.dev/v1alpha1", "kind": "ModelService", "uid": "u", "controller": True}
+    metadata = {"namespace": KEY[0], "name": "chat-old", "uid": "o", "resourceVersion": "5"}
+    cache.put(DEPLOYMENT, {"metadata": metadata | {"labels": labels, "ownerReferences": [owner]}})
+    cluster.failures["Deployment"] = Forbidden("exceeded quota")
+    assert isinstance(await reconcile(cluster, cache=cache), Forbidden)
+    assert not [one for one in cluster.sent if one[0].startswith("delete")]
+    cluster.failures.clear()
+    await reconcile(cluster, cache=cache)
+    assert ("delete Deployment", "chat-old") in cluster.sent
+
+
+async def test_an_api_server_that_is_away_says_nothing_about_the_service(cluster: MemoryCluster) -> None:
+    cluster.failures["Service"] = Unavailable("timeout")
+    assert isinstance(await reconcile(cluster), Unavailable)
+    assert not cluster.statuses
+
+
+async def test_a_spec_that_cannot_be_read_is_a_condition(cluster: MemoryCluster) -> None:
+    error = await reconcile(cluster, {"model": {"uri": "oci://x/y"}, "pools": [{"name": "a", "tier": "Fast"}]})
+    assert error is not None
+    assert not cluster.sent
+    assert accepted(cluster)["reason"] == "InvalidSpec"
+    assert accepted(cluster)["message"].startswith("spec.pools[0].tier: ")
+
+
+async def test_an_error_of_ours_is_a_condition(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("springtide.controllers.reconcile.build", fail)
+    error = await reconcile(cluster)
+    assert error is not None
+    assert error.reason == "InternalError"
+    assert accepted(cluster)["status"] == "Unknown"
+
+
+async def test_a_service_that_is_being_deleted_is_left_alone(cluster: MemoryCluster) -> None:
+    cache = Cache()
+    going = written(SPEC, version=2)
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    cache.put(MODEL_SERVICE, going)
+    assert await reconcile(cluster, cache=cache) is None
+    assert not cluster.sent
+    assert not cluster.statuses
