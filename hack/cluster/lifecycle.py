@@ -75,7 +75,7 @@ def _start(spec: Spec) -> None:
     programs = ("etcd", "kube-apiserver", "kubectl", *(("containerd", "kubelet") if spec.nodes else ()))
     for program in (*programs, *(("kwok",) if spec.fake_nodes else ())):
         tools.program(program)
-    images = [catalog.pause(), catalog.coredns()] if spec.nodes else []
+    images = [catalog.pause().archive, catalog.coredns().archive] if spec.nodes else []
     say(f"starting cluster {spec.name}")
     authority = Authority(spec)
     control_plane.certify(spec, authority)

@@ -44,7 +44,9 @@ def up() -> None:
     spec = _cluster()
     with _step(spec, "load the images"):
         install.load(spec)
-    with _step(spec, "install the operator", f"kubectl logs --namespace {install.SYSTEM} deployment/springtide"):
+    with _step(
+        spec, "install the operator", f"kubectl logs --namespace {install.SYSTEM} deployment/springtide-operator"
+    ):
         install.operator(spec)
     with _step(spec, "make the namespace"):
         install.namespace(spec, NAMESPACE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import yaml
 
@@ -23,17 +22,12 @@ MODELS = {
 }
 
 
-def archives() -> list[Path]:
-    """Return the images that the examples need, as OCI archives, built when the cache lacks them."""
-    weights = [catalog.model(name, image) for name, image in MODELS.items()]
-    return [catalog.operator(), catalog.model_server(), *weights]
-
-
 def load(spec: Spec) -> None:
-    """Load the images of the examples on all nodes."""
-    files = archives()
+    """Load the images of the examples on all nodes, built first when the cache lacks them."""
+    weights = [catalog.model(name, image) for name, image in MODELS.items()]
+    images = [catalog.operator(), catalog.model_server(), *weights]
     with ThreadPoolExecutor() as pool:
-        work = [pool.submit(node.load_image, each, file) for file in files for each in spec.node_list]
+        work = [pool.submit(node.load_image, each, image.archive) for image in images for each in spec.node_list]
         for done in work:
             done.result()
 
@@ -41,8 +35,8 @@ def load(spec: Spec) -> None:
 def operator(spec: Spec) -> None:
     """Install the chart, with this checkout's images, and wait until the operator is ready."""
     say("installing the chart")
-    repository, _, tag = catalog.OPERATOR.partition(":")
-    server, _, server_tag = catalog.MODEL_SERVER.partition(":")
+    repository, _, tag = catalog.operator().reference.partition(":")
+    server, _, server_tag = catalog.model_server().reference.partition(":")
     settings = {
         "image.repository": repository,
         "image.tag": tag,

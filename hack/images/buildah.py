@@ -5,22 +5,34 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from hack.packages import need
 from hack.shell import cache_dir, locked, run, say
 
 
-def build(image: str, dockerfile: Path, context: dict[str, Path], arguments: dict[str, str] | None = None) -> Path:
-    """Return the OCI archive of `image`, built unless the cache holds one of the very same inputs.
+@dataclass(frozen=True)
+class Image:
+    """An image as a file: `archive` is an OCI archive, `reference` the name under which a node knows it once loaded."""
 
-    `context` maps names in the build context to files or folders; they are linked, never copied.
+    reference: str
+    archive: Path
+
+
+def build(name: str, dockerfile: Path, context: dict[str, Path], arguments: dict[str, str] | None = None) -> Image:
+    """Return an image, built unless the cache holds one of the very same inputs.
+
+    A name without a tag gets one that changes with the inputs, so that what refers to it is rolled out anew. `context`
+    maps names in the build context to files or folders; they are linked, never copied.
     """
-    key = hashlib.sha256(repr((image, sorted((arguments or {}).items()))).encode() + dockerfile.read_bytes())
-    for name, path in sorted(context.items()):
-        key.update(f"{name}={fingerprint(path)}".encode())
-    short = image.rpartition("/")[2].replace(":", "-")
-    done = cache_dir("images") / f"{short}-{key.hexdigest()[:12]}.tar"
+    key = hashlib.sha256(repr((name, sorted((arguments or {}).items()))).encode() + dockerfile.read_bytes())
+    for part, path in sorted(context.items()):
+        key.update(f"{part}={fingerprint(path)}".encode())
+    digest = key.hexdigest()[:12]
+    short = name.rpartition("/")[2].replace(":", "-")
+    image = name if ":" in name else f"{name}:{digest}"
+    done = cache_dir("images") / f"{short}-{digest}.tar"
     with locked(cache_dir("locks") / f"image-{short}"):
         if not done.exists():
             say(f"building image {image}")
@@ -28,7 +40,7 @@ def build(image: str, dockerfile: Path, context: dict[str, Path], arguments: dic
             for older in done.parent.glob(f"{short}-????????????.tar"):
                 if older != done:
                     older.unlink()
-    return done
+    return Image(image, done)
 
 
 def import_rootfs(image: str, archive: Path) -> None:

@@ -1,4 +1,4 @@
-"""The images that local clusters use: what each is made of. Each function returns an OCI archive."""
+"""The images that local clusters use: what each is made of. Each is built when it is asked for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from hack import models
 from hack.cluster import tools
 from hack.cluster.addons import COREDNS
 from hack.cluster.node import PAUSE
@@ -20,33 +21,33 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 BASE = "springtide.local/base:1"
 PYTHON = "springtide.local/python:1"
-OPERATOR = "springtide.local/operator:dev"
-MODEL_SERVER = "springtide.local/model-server:dev"
+OPERATOR = "springtide.local/operator"
+MODEL_SERVER = "springtide.local/model-server"
 RELEASE = "bookworm"  # its Python is 3.11, like ours
 
 
-def pause() -> Path:
+def pause() -> buildah.Image:
     """Return the image that holds a pod's namespaces."""
     return buildah.build(PAUSE, HERE / "program.Dockerfile", {"program": tools.program("pause")})
 
 
-def coredns() -> Path:
+def coredns() -> buildah.Image:
     """Return the image of cluster DNS."""
     return buildah.build(COREDNS, HERE / "program.Dockerfile", {"program": tools.program("coredns")})
 
 
-def python() -> Path:
+def python() -> buildah.Image:
     """Return the image of a bare Python, for the tests' own pods."""
     return buildah.build(PYTHON, HERE / "python.Dockerfile", {}, {"BASE": _base()})
 
 
-def operator() -> Path:
+def operator() -> buildah.Image:
     """Return the operator's image, of this checkout."""
     context = {"site": _site("springtide"), "springtide": ROOT / "operator" / "springtide"}
     return buildah.build(OPERATOR, ROOT / "operator" / "Dockerfile", context, {"BASE": _base()})
 
 
-def model_server() -> Path:
+def model_server() -> buildah.Image:
     """Return the model server's image, of this checkout, without torch: that comes by a volume (see `packages`)."""
     context = {
         "site": _site("springtide-model-server"),
@@ -55,10 +56,8 @@ def model_server() -> Path:
     return buildah.build(MODEL_SERVER, ROOT / "model_server" / "Dockerfile", context, {"BASE": _base()})
 
 
-def model(name: str, image: str) -> Path:
+def model(name: str, image: str) -> buildah.Image:
     """Return the image of a model's weights, to be mounted as an image volume."""
-    from hack import models
-
     return buildah.build(image, HERE / "model.Dockerfile", {"model": models.folder(name)})
 
 

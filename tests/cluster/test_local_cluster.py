@@ -79,7 +79,7 @@ def echo(spec: Spec) -> None:
 @pytest.fixture(scope="module")
 def a(make_cluster: Callable[[Spec], Spec]) -> Spec:
     spec = make_cluster(Spec("test-a", nodes=2, fake_nodes=3, fake_gpus=8))
-    assert main(["load-image", "--name", spec.name, str(catalog.python())]) == 0
+    assert main(["load-image", "--name", spec.name, str(catalog.python().archive)]) == 0
     echo(spec)
     return spec
 
@@ -87,7 +87,7 @@ def a(make_cluster: Callable[[Spec], Spec]) -> Spec:
 @pytest.fixture(scope="module")
 def b(make_cluster: Callable[[Spec], Spec]) -> Spec:
     spec = make_cluster(Spec("test-b", nodes=1))
-    assert main(["load-image", "--name", spec.name, str(catalog.python())]) == 0
+    assert main(["load-image", "--name", spec.name, str(catalog.python().archive)]) == 0
     echo(spec)
     return spec
 

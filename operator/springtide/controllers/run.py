@@ -9,7 +9,7 @@ import threading
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -140,6 +140,8 @@ class Operator:
             registry=handlers.registry(self._cache, self._queue),
             settings=handlers.settings(),
             standalone=True,
+            # Left to itself, kopf looks up the name of the process's user, and a container's user often has none.
+            identity=cast(Any, "springtide"),
             clusterwide=not namespaces,
             namespaces=namespaces,
             ready_flag=started,

@@ -1,0 +1,24 @@
+"""`python -m hack.models [smollm2|minilm|all]`: prints the folder of each model, one a line."""
+
+import argparse
+import sys
+
+from hack.models import MODELS, folder, wheels
+
+
+def main() -> int:
+    """Make the models that are asked for and print their folders."""
+    parser = argparse.ArgumentParser(prog="python -m hack.models", description=main.__doc__)
+    parser.add_argument("name", nargs="?", default="all", choices=[*MODELS, "all"])
+    name = parser.parse_args().name
+    for each in MODELS if name == "all" else [name]:
+        try:
+            print(folder(each), flush=True)
+        except wheels.FetchError as error:
+            print(f"hack.models: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

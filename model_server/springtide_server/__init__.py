@@ -1,0 +1,1 @@
+"""Springtide model server."""

@@ -1,0 +1,85 @@
+"""The command `springtide-model-server`."""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn, get_args
+
+from springtide_server import folder, logs
+from springtide_server.errors import ModelError
+from springtide_server.protocol import Task
+from springtide_server.server import Settings, exit_now, listen, serve
+
+# Kubernetes shows the text of this file as the reason of a container that ended.
+TERMINATION_LOG = Path("/dev/termination-log")
+BAD_MODEL, FAILED = 2, 1
+
+
+def main() -> None:
+    """Check the folder, then serve until a signal; exits with 0, or 2 when the model can't be served."""
+    settings = _arguments()
+    logs.configure()
+    _stay_local()
+    try:
+        folder.check(settings.model, settings.task)
+        listener = listen(settings.host, settings.port)
+    except ModelError as error:
+        _end(str(error), BAD_MODEL)
+    except OSError as error:
+        _end(f"can't listen on {settings.host} port {settings.port}: {error.strerror or error}", FAILED)
+    try:
+        serve(settings, listener)
+    except ModelError as error:
+        _end(str(error), BAD_MODEL)
+    exit_now(0)
+
+
+def _arguments() -> Settings:
+    parser = argparse.ArgumentParser(
+        prog="springtide-model-server",
+        description="Serves one Hugging Face model folder with an OpenAI-compatible API.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--model", required=True, type=Path, metavar="DIR", help="folder with config.json, safetensors and tokenizer")
+    add("--served-model-name", required=True, metavar="NAME", help="what clients send as `model`")
+    add("--task", required=True, choices=get_args(Task), help="what the model is for")
+    add("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104 (a pod is reached from outside)
+    add("--port", default=8000, type=_at_least(0), help="port to listen on; 0 takes a free one")
+    add("--drain-seconds", default=5, type=_at_least(0), help="after SIGTERM: not ready, but still serving")
+    add("--shutdown-seconds", default=25, type=_at_least(1), help="then: time for requests that have begun")
+    add("--max-queue", default=64, type=_at_least(1), help="requests that may wait; more get 429")
+    return Settings(**vars(parser.parse_args()))
+
+
+def _at_least(lowest: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"{text} is less than {lowest}")
+        return int(text)
+
+    return number
+
+
+def _stay_local() -> None:
+    """The model is a folder: nothing is to be looked up elsewhere, and only the temporary folder may be written."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["TRANSFORMERS_OFFLINE"] = "1"
+    os.environ.setdefault("HF_HOME", str(Path(tempfile.gettempdir(), "huggingface")))
+
+
+def _end(message: str, code: int) -> NoReturn:
+    """Say why, as the last line of all, and end."""
+    line = f"springtide-model-server: {message}\n"
+    sys.stderr.write(line)
+    sys.stderr.flush()
+    if os.access(TERMINATION_LOG, os.W_OK):
+        TERMINATION_LOG.write_text(line, encoding="utf-8")
+    exit_now(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""From a model folder to a model that runs. Nothing is fetched and no code of the folder is executed."""
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+from transformers.modeling_utils import PreTrainedModel
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from springtide_server import cgroup
+from springtide_server.engine.embed import POOLINGS, Embedder, Pooling
+from springtide_server.engine.generate import Generator
+from springtide_server.engine.tokenizer import Tokenizer
+from springtide_server.engine.work import Embed, Generate
+from springtide_server.errors import ModelError
+from springtide_server.folder import read_json
+from springtide_server.protocol import Task
+
+Phase = Callable[[str], AbstractContextManager[None]]
+log = logging.getLogger(__name__)
+
+
+class Loaded(NamedTuple):
+    """A model with its tokenizer."""
+
+    model: Generator | Embedder
+    tokenizer: Tokenizer
+
+
+def load(folder: Path, task: Task, phase: Phase) -> Loaded:
+    """The model, warm. `phase(name)` times a part of the load; raises ModelError."""
+    _set_up()
+    model_type = read_json(folder / "config.json")["model_type"]
+    if model_type not in CONFIG_MAPPING:
+        raise ModelError(
+            f"{folder / 'config.json'} names the architecture {model_type!r}, which transformers "
+            f"{transformers.__version__} does not know; use another model or a newer model server"
+        )
+    with phase("tokenizer"):
+        tokenizer = Tokenizer(folder)
+        if task == "Generate" and not tokenizer.has_chat_template:
+            raise ModelError(f"{folder} has no chat template; add chat_template.jinja, or use an instruct model")
+    with phase("weights"):
+        weights = _weights(folder, AutoModelForCausalLM if task == "Generate" else AutoModel)
+    model = _generator(folder, weights, tokenizer) if task == "Generate" else _embedder(folder, weights, tokenizer)
+    with phase("warmup"):
+        # One pass allocates what the first request would otherwise wait for.
+        warmup = [0] * min(16, model.context_length - 1)
+        if isinstance(model, Generator):
+            list(model.run(Generate(warmup, 2, 0, 1, None, [])))
+        else:
+            list(model.run(Embed([warmup])))
+    return Loaded(model, tokenizer)
+
+
+def _set_up() -> None:
+    threads = cgroup.threads()
+    torch.set_num_threads(threads)
+    transformers.logging.disable_default_handler()
+    transformers.logging.enable_propagation()
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    fields = {"torch": torch.__version__, "threads": threads, "device": _device().type}
+    log.info("engine starts", extra={"fields": fields})
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _weights(folder: Path, kind: Any) -> PreTrainedModel:
+    dtype = torch.bfloat16 if _device().type == "cuda" else torch.float32
+    model, report = kind.from_pretrained(
+        folder,
+        dtype=dtype,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    # transformers fills what is missing with random numbers and goes on. A pooler isn't used here.
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise ModelError(f"{folder} lacks {len(missing)} tensors, the first is {missing[0]}; copy the model again")
+    ready: PreTrainedModel = model.to(_device()).eval()
+    return ready
+
+
+def _generator(folder: Path, model: Any, tokenizer: Tokenizer) -> Generator:
+    ends = model.generation_config.eos_token_id
+    named = ends if isinstance(ends, list) else [ends]
+    end_tokens = frozenset(token for token in [*named, tokenizer.end_token] if token is not None)
+    return Generator(model, tokenizer.decode, end_tokens, _context_length(folder, model.config, tokenizer))
+
+
+def _embedder(folder: Path, model: Any, tokenizer: Tokenizer) -> Embedder:
+    pooling, normalize = _sentence_transformers_modules(folder)
+    length = _context_length(folder, model.config, tokenizer)
+    return Embedder(model, pooling, normalize, tokenizer.padding_token, length)
+
+
+def _context_length(folder: Path, config: AutoConfig, tokenizer: Tokenizer) -> int:
+    """The smallest of what the model's positions, its tokenizer and sentence-transformers' file allow, in tokens."""
+    limits = [tokenizer.max_length, getattr(config, "max_position_embeddings", None)]
+    limits.append((read_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length"))
+    return min(limit for limit in limits if limit)
+
+
+def _sentence_transformers_modules(folder: Path) -> tuple[Pooling, bool]:
+    """Pooling and whether to normalise, from modules.json; without one, the mean, normalised."""
+    modules = read_json(folder / "modules.json")
+    if modules is None:
+        return POOLINGS["mean"], True
+    pooling, normalize = POOLINGS["mean"], False
+    for module in modules:
+        kind = module["type"].rpartition(".")[2]
+        if kind == "Pooling":
+            pooling = _pooling(folder / module["path"] / "config.json")
+        elif kind == "Normalize":
+            normalize = True
+        elif kind != "Transformer":
+            raise ModelError(
+                f"{folder / 'modules.json'} asks for the module {kind}, which is not supported; use another model"
+            )
+    return pooling, normalize
+
+
+def _pooling(path: Path) -> Pooling:
+    config = read_json(path) or {}
+    modes = [config["pooling_mode"]] if "pooling_mode" in config else []
+    names = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "lasttoken"}
+    modes += [names.get(key, key) for key, on in config.items() if key.startswith("pooling_mode_") and on is True]
+    if len(modes) != 1 or modes[0] not in POOLINGS:
+        raise ModelError(f"{path} asks for the pooling {modes}; supported is exactly one of {', '.join(POOLINGS)}")
+    return POOLINGS[modes[0]]

@@ -1,0 +1,89 @@
+"""What is asked of an engine and what comes back, and the way between the engine's thread and the event loop."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Continue a prompt."""
+
+    prompt: list[int]
+    max_tokens: int
+    temperature: float
+    top_p: float
+    seed: int | None
+    stops: list[str]
+
+
+@dataclass(frozen=True)
+class Embed:
+    """One vector for each input, in their order."""
+
+    inputs: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Delta:
+    """The next piece of a generated text, possibly empty. The last one carries the reason."""
+
+    text: str
+    tokens: int
+    """Generated since the start, the end token not counted."""
+    finish_reason: Literal["stop", "length"] | None = None
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Some of the embeddings, by the index of their input: float32, little endian."""
+
+    rows: dict[int, bytes]
+
+
+Request = Generate | Embed
+Result = Delta | Vectors
+R = TypeVar("R", Delta, Vectors)
+
+
+class Job:
+    """A request on its way through the engine.
+
+    Made, read and cancelled on the event loop; `emit` and `finish` are called by the engine's thread, `fail` by both.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.created = time.monotonic()
+        self.cancelled = False
+        self._loop = asyncio.get_running_loop()
+        self._results: asyncio.Queue[Result | Exception | None] = asyncio.Queue()
+
+    async def results(self, kind: type[R]) -> AsyncIterator[R]:
+        """What the engine makes of the request, as it comes; raises the error that `fail` was given."""
+        while (result := await self._results.get()) is not None:
+            if isinstance(result, Exception):
+                raise result
+            if not isinstance(result, kind):
+                raise TypeError(f"{type(self.request).__name__} was answered with {type(result).__name__}")
+            yield result
+
+    def emit(self, result: Result) -> None:
+        """Hand over a result."""
+        self._put(result)
+
+    def finish(self) -> None:
+        """Nothing more comes."""
+        self._put(None)
+
+    def fail(self, error: Exception) -> None:
+        """The reader gets the error instead of more results."""
+        self._put(error)
+
+    def _put(self, item: Result | Exception | None) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._results.put_nowait, item)
+        except RuntimeError:  # the loop is closed: the process ends, and nobody reads any more
+            self.cancelled = True

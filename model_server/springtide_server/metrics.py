@@ -1,0 +1,85 @@
+"""What /metrics shows. One set per server, in a registry of its own."""
+
+from collections.abc import Iterator
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from springtide_server import cgroup
+
+# Their `_created` series double the number of series and say what a restart's reset says too.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+# Seconds. From a cached embedding to a long generation on a CPU.
+REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
+TOKEN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5)
+
+
+class Metrics:
+    """The server's counters, gauges and histograms; times are in seconds."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.requests = Counter("springtide_requests", "HTTP requests answered.", ["route", "code"], registry=registry)
+        self.request_seconds = Histogram(
+            "springtide_request_duration_seconds",
+            "From the request's head to the end of its answer, streams included.",
+            ["route"],
+            buckets=REQUEST_BUCKETS,
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "springtide_requests_in_flight", "API requests being answered, waiting ones included.", registry=registry
+        )
+        self.queue_depth = Gauge("springtide_queue_depth", "Requests waiting for the engine.", registry=registry)
+        self.queue_wait = Histogram(
+            "springtide_queue_wait_seconds",
+            "From a request's place in the queue to its start in the engine.",
+            buckets=REQUEST_BUCKETS,
+            registry=registry,
+        )
+        self.prompt_tokens = Counter("springtide_prompt_tokens", "Tokens read by the model.", registry=registry)
+        self.generation_tokens = Counter(
+            "springtide_generation_tokens", "Tokens written by the model.", registry=registry
+        )
+        self.time_to_first_token = Histogram(
+            "springtide_time_to_first_token_seconds",
+            "From a request's place in the queue to its first token.",
+            buckets=REQUEST_BUCKETS,
+            registry=registry,
+        )
+        self.inter_token_latency = Histogram(
+            "springtide_inter_token_latency_seconds",
+            "Between two tokens of one answer.",
+            buckets=TOKEN_BUCKETS,
+            registry=registry,
+        )
+        self.model_load = Gauge(
+            "springtide_model_load_seconds", "Time of each phase of the load.", ["phase"], registry=registry
+        )
+        self.ready = Gauge("springtide_ready", "1 while /readyz answers 200.", registry=registry)
+        registry.register(_CgroupMemory())
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+
+
+class _CgroupMemory(Collector):
+    """Read when scraped; a value that the kernel doesn't give is left out rather than 0."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        values = {
+            "springtide_memory_limit_bytes": ("Memory limit of the cgroup.", cgroup.memory_limit()),
+            "springtide_memory_usage_bytes": ("Memory use of the cgroup, page cache included.", cgroup.memory_usage()),
+        }
+        for name, (help_text, value) in values.items():
+            if value is not None:
+                yield GaugeMetricFamily(name, help_text, value=value)

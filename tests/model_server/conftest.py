@@ -1,0 +1,39 @@
+"""Real servers with real weights, one of each kind a session."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hack import models
+from tests.model_server.process import ServerProcess
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    return models.folder("smollm2")
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    return models.folder("minilm")
+
+
+@pytest.fixture(scope="session")
+def servers(smollm2: Path, minilm: Path) -> Iterator[tuple[ServerProcess, ServerProcess]]:
+    # Started together: most of a start is importing torch, and both wait for the disk.
+    with (
+        ServerProcess(smollm2, "smol", "Generate", "--max-queue", "2") as chat,
+        ServerProcess(minilm, "mini", "Embed") as embed,
+    ):
+        yield chat, embed
+
+
+@pytest.fixture(scope="session")
+def chat(servers: tuple[ServerProcess, ServerProcess]) -> ServerProcess:
+    return servers[0].wait_ready()
+
+
+@pytest.fixture(scope="session")
+def embed(servers: tuple[ServerProcess, ServerProcess]) -> ServerProcess:
+    return servers[1].wait_ready()
