@@ -1,8 +1,9 @@
 # Every target works on a fresh clone: uv and all Python packages are installed when first needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-RUN = $$(sh hack/uv.sh) run --frozen --all-groups
-PYTEST = $(RUN) pytest
+RUN = $$(sh hack/uv.sh) run --frozen
+# with torch: 5 GB, linked from the cache
+RUN_ALL = $(RUN) --all-groups
 
 .PHONY: help
 help: ## Show this help
@@ -10,7 +11,7 @@ help: ## Show this help
 
 .PHONY: demo
 demo: ## Make a two-node cluster, serve two real models in it, ask them, and leave it running
-	@$(RUN) python -m hack.demo up
+	@$(RUN_ALL) python -m hack.demo up
 
 .PHONY: demo-down
 demo-down: ## Take the demo away
@@ -26,29 +27,29 @@ fault: ## Break something for a time: make fault ARGS='freeze springtide-node-2 
 
 .PHONY: test
 test: lint ## Run everything: lint, then all tests
-	$(PYTEST)
+	$(RUN_ALL) pytest
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Python
-	$(PYTEST) tests/unit
+	$(RUN) pytest tests/unit
 
 .PHONY: test-api
 test-api: ## Run the operator against a real API server
-	$(PYTEST) tests/api
+	$(RUN) pytest tests/api
 
 .PHONY: test-server
 test-server: ## Run the model server with real models
-	$(PYTEST) tests/model_server
+	$(RUN_ALL) pytest tests/model_server
 
 .PHONY: test-cluster
 test-cluster: ## Run everything in real clusters with real nodes
-	$(PYTEST) tests/cluster
+	$(RUN_ALL) pytest tests/cluster
 
 .PHONY: lint
 lint: verify ## Check style, types, layers and generated files
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
-	$(RUN) mypy
+	$(RUN_ALL) mypy
 	$(RUN) lint-imports
 
 .PHONY: generate

@@ -27,6 +27,8 @@ def _yaml(document: dict[str, Any]) -> str:
 
 
 def _chart_copy(crd: dict[str, Any]) -> str:
+    # uninstalling the chart must not delete every ModelService of the cluster with the definition
+    crd = crd | {"metadata": crd["metadata"] | {"annotations": {"helm.sh/resource-policy": "keep"}}}
     return f"{{{{- if .Values.crds.enabled }}}}\n{NOTICE}{_yaml(crd)}{{{{- end }}}}\n"
 
 

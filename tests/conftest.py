@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from hack.cluster import lifecycle
-from hack.cluster.spec import Spec, clusters
+from hack.cluster.spec import Spec, clusters, find
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +30,22 @@ def make_cluster() -> Iterator[Callable[[Spec], Spec]]:
     yield make
     for spec in made.values():
         lifecycle.down(spec)
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[Spec]:
+    """The cluster that `make demo` makes, under a name of its own."""
+    environment = {**os.environ, "SPRINGTIDE_CLUSTER": "test-demo"}
+    for old in clusters():
+        if old.name == "test-demo":
+            lifecycle.down(old)
+    made = subprocess.run(["make", "demo"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert "The capital of France is Paris" in made.stdout
+    yield find("test-demo")
+    gone = subprocess.run(["make", "demo-down"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert gone.returncode == 0, gone.stderr
+    assert not [spec for spec in clusters() if spec.name == "test-demo"]
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from hack.shell import Failure, cache_dir, say, tail
 
 from . import fault, lifecycle, node, process
 from .control_plane import ready
-from .spec import Spec, clusters, find
+from .spec import DEFAULT_NAME, Spec, clusters, find
 from .tools import program
 
 
@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=help, description=help) if help else commands.add_parser(name)
         made.set_defaults(action=action)
         if named:
-            made.add_argument("--name", default="springtide", help="the cluster (default: %(default)s)")
+            made.add_argument("--name", default=DEFAULT_NAME, help="the cluster (default: %(default)s)")
         return made
 
     up = command("up", _up, "make a cluster and wait until it is Ready")

@@ -30,7 +30,8 @@ def check(spec: Spec) -> None:
 
     Raises Failure that names the port.
     """
-    for host, port in ("127.0.0.1", spec.port(79)), ("127.0.0.1", spec.port(80)), ("0.0.0.0", 6443):  # noqa: S104
+    loopback = [("127.0.0.1", spec.port(offset)) for offset in (79, 80, 57, 59, 47)]
+    for host, port in [*loopback, ("0.0.0.0", 6443)]:  # noqa: S104
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

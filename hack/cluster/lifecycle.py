@@ -7,11 +7,12 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from hack.images import catalog
 from hack.packages import need
-from hack.shell import Failure, locked, say
+from hack.shell import Failure, cache_dir, locked, say
 
 from . import addons, cgroups, control_plane, fault, network, node, process, tools
 from .control_plane import kubectl
@@ -29,6 +30,11 @@ def up(wanted: Spec) -> Spec:
     What a killed run left of it is cleaned up first. Raises Failure with the log to read; only logs stay.
     """
     _check_machine(wanted)
+    with locked(_lock(wanted.name)):
+        return _up(wanted)
+
+
+def _up(wanted: Spec) -> Spec:
     with locked(STATE / "lock"):
         existing = {spec.name: spec for spec in clusters()}
         if (old := existing.get(wanted.name)) is not None:
@@ -42,13 +48,7 @@ def up(wanted: Spec) -> Spec:
             say(f"cleaning up what a run that was cut off left of cluster {old.name}")
             _remove(old)
             existing.pop(old.name)
-        taken = {spec.slot for spec in existing.values()}
-        free = [slot for slot in range(SLOTS) if slot not in taken]
-        if not free:
-            raise Failure(f"{SLOTS} clusters exist; take one away first: {', '.join(existing)}")
-        spec = dataclasses.replace(wanted, slot=free[0])
-        network.check(spec)
-        control_plane.check(spec)
+        spec = _placed(wanted, {spec.slot for spec in existing.values()})
         spec.save()
     try:
         _start(spec)
@@ -67,8 +67,29 @@ def up(wanted: Spec) -> Spec:
 def down(spec: Spec) -> None:
     """Take a cluster away with everything that it made on this machine."""
     _check_root()
-    with locked(STATE / "lock"):
+    with locked(_lock(spec.name)), locked(STATE / "lock"):
         _remove(spec)
+
+
+def _lock(name: str) -> Path:
+    # held for as long as a cluster is made, so that two runs never make the same one
+    return cache_dir("locks") / f"cluster-{name}"
+
+
+def _placed(wanted: Spec, taken: set[int]) -> Spec:
+    """Return the spec in the first slot whose addresses and ports are free on this host."""
+    problem = Failure(f"{SLOTS} clusters exist; take one away first (`status` lists them)")
+    for slot in range(SLOTS):
+        if slot not in taken:
+            spec = dataclasses.replace(wanted, slot=slot)
+            try:
+                network.check(spec)
+                control_plane.check(spec)
+            except Failure as failure:
+                problem = failure
+            else:
+                return spec
+    raise problem
 
 
 def _start(spec: Spec) -> None:

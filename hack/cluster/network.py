@@ -11,6 +11,9 @@ from hack.shell import Failure, run, succeeds
 
 from .spec import STATE, Node, Spec, clusters
 
+# everything that any cluster may use, see Spec
+ALL_RANGES = ("10.200.0.0/16", "10.208.0.0/12", "10.224.0.0/12")
+BLACKHOLE_METRIC = "4294967295"  # the worst there is: every real route is preferred
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 FORWARDING_BEFORE = STATE / "ip_forward.before"
 
@@ -24,6 +27,8 @@ def check(spec: Spec) -> None:
     for route in json.loads(run("ip", "-json", "route", "show", "table", "all")):
         if route["dst"] == "default" or ":" in route["dst"] or route.get("table") == "local":
             continue
+        if route.get("type") == "blackhole" and route["dst"] in ALL_RANGES:
+            continue  # ours, shared by all clusters
         taken = ip_network(route["dst"], strict=False)
         for wanted in ranges:
             if taken.version == 4 and taken.prefixlen >= 8 and wanted.overlaps(taken):
@@ -33,11 +38,11 @@ def check(spec: Spec) -> None:
 def up(spec: Spec) -> None:
     """Make the bridge, the nodes' namespaces and all routes.
 
-    Black holes come first: they cover the whole ranges with the worst metric, so that a packet to an address that is
-    gone dies here instead of following the default route. The nodes' only way out leads to this host's other clusters.
+    Black holes come first: they cover what any cluster may use, so that a packet to an address that is gone, or to a
+    cluster that is gone, dies here instead of following the default route. The nodes' only way out leads to this host.
     """
-    for wanted in (spec.node_range, spec.pod_range, spec.service_range):
-        run("ip", "route", "add", "blackhole", wanted, "metric", "4294967295")
+    for wanted in ALL_RANGES:
+        run("ip", "route", "replace", "blackhole", wanted, "metric", BLACKHOLE_METRIC)
     run("ip", "link", "add", spec.bridge, "type", "bridge")
     run("ip", "address", "add", f"{spec.host_address}/{spec.node_range.prefixlen}", "dev", spec.bridge)
     run("ip", "link", "set", spec.bridge, "up")
@@ -62,7 +67,7 @@ def _node_up(node: Node) -> None:
         kind = ("blackhole", other.pods) if other == node else (other.pods, "via", other.address)
         run(*inside, "route", "add", *kind)
     # other clusters are regions: their nodes and pods are reached through the host, and nothing else is
-    for wanted in ("10.200.0.0/16", "10.208.0.0/12"):
+    for wanted in ALL_RANGES[:2]:
         run(*inside, "route", "add", wanted, "via", spec.host_address)
     # a process of the node itself needs a route before kube-proxy can rewrite its packet; one not rewritten dies on lo
     run(*inside, "route", "add", spec.service_range, "dev", "lo", "src", node.address)
@@ -78,9 +83,11 @@ def down(spec: Spec) -> None:
             run("ip", "netns", "delete", node.namespace)
         succeeds("ip", "link", "delete", node.link)
     succeeds("ip", "link", "delete", spec.bridge)
-    for wanted in (spec.node_range, spec.pod_range, spec.service_range):
-        succeeds("ip", "route", "delete", "blackhole", str(wanted), "metric", "4294967295")
-    if [other.name for other in clusters()] == [spec.name] and FORWARDING_BEFORE.exists():
+    if [other.name for other in clusters()] != [spec.name]:
+        return
+    for wanted in ALL_RANGES:
+        succeeds("ip", "route", "delete", "blackhole", wanted, "metric", BLACKHOLE_METRIC)
+    if FORWARDING_BEFORE.exists():
         FORWARDING.write_text(FORWARDING_BEFORE.read_text())
         FORWARDING_BEFORE.unlink()
 
@@ -91,16 +98,17 @@ def attach(node: Node, attached: bool) -> None:
 
 
 def separate(one: Spec, other: Spec, separated: bool) -> None:
-    """Drop every packet that the host forwards between two clusters, or let them through again."""
-    table = f"tide_{'_'.join(sorted((one.name, other.name))).replace('-', '_')}"
+    """Drop every packet between two clusters, to the other's API server too, or let them through again."""
+    table = f"tide_{one.slot}_{other.slot}"
     if not separated:
         with contextlib.suppress(Failure):
             run("nft", "delete", "table", "ip", table)
         return
     sets = [f"{{ {spec.node_range}, {spec.pod_range} }}" for spec in (one, other)]
-    drops = [f"ip saddr {a} ip daddr {b} drop" for a, b in (sets, sets[::-1])]
-    chain = "\n".join(["type filter hook forward priority -10;", *drops])
-    run("nft", "--file", "-", stdin=f"table ip {table} {{\nchain forward {{\n{chain}\n}}\n}}\n")
+    drops = "\n".join(f"ip saddr {a} ip daddr {b} drop" for a, b in (sets, sets[::-1]))
+    # packets to nodes and pods are forwarded by the host; those to an API server end on it
+    chains = [f"chain {hook} {{\ntype filter hook {hook} priority -10;\n{drops}\n}}" for hook in ("forward", "input")]
+    run("nft", "--file", "-", stdin="\n".join([f"table ip {table} {{", *chains, "}\n"]))
 
 
 def _forward() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address, IPv4Network
@@ -13,6 +14,7 @@ from hack.shell import Failure
 STATE = Path("/var/lib/springtide/clusters")
 SLOTS = 16
 MAX_NODES = 9
+DEFAULT_NAME = os.environ.get("SPRINGTIDE_CLUSTER", "springtide")
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,17 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from hack.cluster import lifecycle
 from hack.cluster.control_plane import kubectl
-from hack.cluster.spec import Spec, find
+from hack.cluster.spec import DEFAULT_NAME, Spec, find
 from hack.images import catalog
 from hack.shell import Failure, say
 
 from . import install
 
-NAME = "springtide"
 NAMESPACE = "demo"
 QUESTION = "What is the capital of France?"
 TEXTS = ["The tide is high tonight.", "The water stands at its highest.", "He repaired the old bicycle."]
@@ -64,24 +64,25 @@ def up() -> None:
     with _step(spec, "ask the models", f"kubectl logs --namespace {NAMESPACE} --selector springtide.dev/service"):
         _chat(spec)
         _embed(spec)
-    print(NEXT.format(seconds=time.monotonic() - started))
+    limit = "memory.max" if Path("/sys/fs/cgroup/memory.max").exists() else "memory/memory.limit_in_bytes"
+    print(NEXT.format(seconds=time.monotonic() - started, name=spec.name, limit=limit))
 
 
 def down() -> None:
     """Take the demo's cluster away."""
-    lifecycle.down(find(NAME))
+    lifecycle.down(find(DEFAULT_NAME))
     say("the demo is gone; its builds stay in the per-user cache")
 
 
 NEXT = """
 Ready after {seconds:.0f} s. It keeps running; `make demo-down` takes it away. What to try next:
 
-  eval "$(make demo-env)"                            # kubectl, pointed at the cluster
+  eval "$(make --silent demo-env)"                            # kubectl, pointed at the cluster
   kubectl get msvc
   kubectl scale msvc/chat --replicas=2               # a pod on each node
   kubectl get pods -o wide --watch
-  kubectl exec deployment/chat-cpu -- cat /sys/fs/cgroup/memory/memory.limit_in_bytes
-  make fault ARGS='freeze springtide-node-2 --seconds 60'
+  kubectl exec deployment/chat-cpu -- cat /sys/fs/cgroup/{limit}
+  make fault ARGS='freeze {name}-node-2 --seconds 60'
 """
 
 
@@ -91,13 +92,13 @@ def _step(spec: Spec, what: str, read: str = "") -> Iterator[None]:
     try:
         yield
     except Failure as failure:
-        logs = f'{read} (after eval "$(make demo-env)")' if read else f"the files in {spec.logs}"
+        logs = f'{read} (after eval "$(make --silent demo-env)")' if read else f"the files in {spec.logs}"
         raise Failure(f"could not {what}: {failure}\nread {logs}") from None
 
 
 def _cluster() -> Spec:
     say("demo: make a cluster with two nodes (the first time builds Kubernetes: some 25 minutes on two cores)")
-    return lifecycle.up(Spec(NAME, nodes=2))
+    return lifecycle.up(Spec(DEFAULT_NAME, nodes=2))
 
 
 def _wait_ready(spec: Spec, service: str) -> None:

@@ -1,1 +1,1 @@
-"""Images for local clusters: real Dockerfiles built by buildah, without a daemon; `python -m hack.images --help`."""
+"""Images for local clusters: real Dockerfiles built by buildah, without a daemon; `python -m hack.images operator`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import sys
 from pathlib import Path
 
 from hack import models
@@ -23,7 +22,8 @@ BASE = "springtide.local/base:1"
 PYTHON = "springtide.local/python:1"
 OPERATOR = "springtide.local/operator"
 MODEL_SERVER = "springtide.local/model-server"
-RELEASE = "bookworm"  # its Python is 3.11, like ours
+RELEASE = "bookworm"
+PYTHON_VERSION = "3.11"  # of that release
 
 
 def pause() -> buildah.Image:
@@ -89,7 +89,7 @@ def _base() -> str:
 
 def _site(package: str, *options: str) -> Path:
     """Install what uv.lock says that a distribution of ours needs, without itself, into a cached folder."""
-    uv = os.environ.get("UV") or shutil.which("uv") or str(cache_dir("uv") / "bin" / "uv")
+    uv = os.environ.get("UV") or run("sh", ROOT / "hack" / "uv.sh").strip()
     export = ("export", "--quiet", "--frozen", "--no-dev", "--no-emit-workspace", "--no-header", "--no-annotate")
     wanted = run(uv, *export, "--package", package, *options, cwd=ROOT)
     done = cache_dir("site") / f"{package}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
@@ -98,8 +98,9 @@ def _site(package: str, *options: str) -> Path:
             say(f"installing the packages of {package}")
             unfinished = cache_dir("tmp") / done.name
             shutil.rmtree(unfinished, ignore_errors=True)
-            install = ("pip", "install", "--quiet", "--no-deps", "--link-mode=hardlink", "--require-hashes")
-            python = ("--python", sys.executable)
-            run(uv, *install, *python, "--target", unfinished, "--requirements", "-", stdin=wanted)
+            # compiled now, since a container can't write beside the sources and would compile at every start
+            options = ("--no-deps", "--require-hashes", "--link-mode=hardlink", "--compile-bytecode")
+            target = (f"--python-version={PYTHON_VERSION}", "--target", unfinished)
+            run(uv, "pip", "install", "--quiet", *options, *target, "--requirements", "-", stdin=wanted)
             unfinished.rename(done)
     return done

@@ -17,6 +17,8 @@ from hack.cluster.spec import STATE, Spec, clusters
 from hack.images import catalog
 from hack.shell import Failure, run, succeeds
 
+from .support import eventually
+
 SERVER = """
 import http.server, os, socket
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -127,10 +129,6 @@ def fetch(url: str, seconds: float = 2) -> str:
     return done.stdout.strip()
 
 
-def eventually(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    process.wait_for(true, what, seconds)
-
-
 def test_versions_are_stamped(a: Spec) -> None:
     version = json.loads(kubectl(a, "version", "-o=json"))
     assert version["clientVersion"]["gitVersion"] == version["serverVersion"]["gitVersion"]
@@ -184,17 +182,20 @@ def test_gang_scheduling_api_is_served(a: Spec) -> None:
     assert "podgroups.scheduling.k8s.io" in kubectl(a, "api-resources", "-o=name", "--api-group=scheduling.k8s.io")
 
 
-@pytest.mark.parametrize("what", ["node_range", "pod_range", "service_range"])
-def test_no_packet_for_an_address_that_is_gone_leaves(a: Spec, what: str) -> None:
-    network = getattr(a, what)
-    route = json.loads(run("ip", "-json", "route", "show", "type", "blackhole"))
-    assert str(network) in {item["dst"] for item in route}
-    # and from inside a node: either no route, or a hop that is this host
-    for address in (str(network[-3]), "203.0.113.1"):
-        inside = ("ip", "-netns", a.node_list[0].namespace, "-json", "route", "get", address)
-        if succeeds(*inside):
-            found = json.loads(run(*inside))[0]
-            assert found["dev"] == "lo" or found.get("gateway", "10.200.").startswith("10.200."), found
+def test_no_packet_for_an_address_that_is_gone_leaves_this_machine(a: Spec) -> None:
+    """Follow the routes from a pod of a node, through the host, for addresses that nobody has."""
+    node = a.node_list[0]
+    gone = [Spec("gone", slot=9), a]
+    addresses = [str(network[-3]) for s in gone for network in (s.node_range, s.pod_range, s.service_range)]
+    for address in [*addresses, "203.0.113.1"]:
+        inside = ("ip", "-netns", node.namespace, "-json", "route", "get", address, "from", str(node.address))
+        hop = json.loads(run(*inside))[0] if succeeds(*inside) else {"dev": "nowhere"}
+        if hop["dev"] in ("nowhere", "lo"):
+            continue
+        assert hop.get("gateway", "10.200.0.").startswith("10.200."), hop
+        outside = ("ip", "-json", "route", "get", address, "from", str(node.address), "iif", a.bridge)
+        onward = json.loads(run(*outside))[0] if succeeds(*outside) else {"dev": "nowhere"}
+        assert onward["dev"] in ("nowhere", a.bridge), (address, onward)
 
 
 def test_clusters_live_side_by_side_and_a_frozen_node_of_one_leaves_the_other_alone(a: Spec, b: Spec) -> None:
@@ -231,8 +232,12 @@ def test_clusters_are_cut_off_from_each_other_and_joined_again(a: Spec, b: Spec)
     with pytest.raises(Failure, match="timed out"):
         fetch_from(a, pod, f"http://{other}:8080")
     assert fetch(f"http://{other}:8080"), "from the host it is still reached"
+    with pytest.raises(Failure, match="timed out"):
+        fetch_from(a, pod, f"http://{b.host_address}:6443")
     fault.clear(a)
     assert fetch_from(a, pod, f"http://{other}:8080")
+    with pytest.raises(Failure, match="400"):
+        fetch_from(a, pod, f"http://{b.host_address}:6443")
 
 
 def test_delayed_link_is_slow_by_twice_the_delay_and_loses_nothing(a: Spec) -> None:
@@ -304,6 +309,7 @@ def test_nothing_survives_down_even_after_a_run_that_was_killed(make_cluster: Ca
     assert not spec.home.exists()
     assert not any(number and Path(f"/proc/{number}").exists() for number in numbers)
     assert not Path("/run/netns", spec.node_list[0].namespace).exists()
-    assert str(spec.pod_range) not in run("ip", "route")
+    assert spec.bridge not in run("ip", "route")
+    assert clusters() or "blackhole" not in run("ip", "route")
     assert "test-gone" not in Path("/proc/self/mounts").read_text()
     assert not list(Path("/sys/fs/cgroup").glob("**/test-gone*"))

@@ -61,9 +61,11 @@ def cluster() -> MemoryCluster:
     return MemoryCluster()
 
 
-async def reconcile(cluster: MemoryCluster, spec: Any = SPEC, cache: Cache | None = None) -> SpringtideError | None:
+async def reconcile(
+    cluster: MemoryCluster, spec: Any = SPEC, cache: Cache | None = None, status: Any = None
+) -> SpringtideError | None:
     cache = cache or Cache()
-    cache.put(MODEL_SERVICE, written(spec))
+    cache.put(MODEL_SERVICE, written(spec, status=status))
     return await Reconciler(cluster, cache, SETTINGS, lambda: "2026-01-01T00:00:00Z").reconcile(KEY)
 
 
@@ -103,7 +105,8 @@ async def test_nothing_is_deleted_while_its_successor_is_refused(cluster: Memory
 
 async def test_an_api_server_that_is_away_says_nothing_about_the_service(cluster: MemoryCluster) -> None:
     cluster.failures["Service"] = Unavailable("timeout")
-    assert isinstance(await reconcile(cluster), Unavailable)
+    known = {"type": "Available", "status": "True", "reason": "ReplicasReady", "message": "", "lastTransitionTime": ""}
+    assert isinstance(await reconcile(cluster, status={"conditions": [known]}), Unavailable)
     assert not cluster.statuses
 
 
@@ -134,3 +137,9 @@ async def test_a_service_that_is_being_deleted_is_left_alone(cluster: MemoryClus
     assert await reconcile(cluster, cache=cache) is None
     assert not cluster.sent
     assert not cluster.statuses
+
+
+async def test_a_new_service_has_conditions_even_while_its_children_cannot_be_written(cluster: MemoryCluster) -> None:
+    cluster.failures["Deployment"] = Unavailable("the API server is overloaded")
+    assert isinstance(await reconcile(cluster), Unavailable)
+    assert accepted(cluster)["status"] == "Unknown"

@@ -64,7 +64,7 @@ class Reconciler:
             logger.exception("reconcile failed", extra={"key": "/".join(key)})
             plan = Plan()
             error = Bug(f"the operator failed on this object: {type(bug).__name__}: {bug}")
-        if isinstance(error, Conflict | Unavailable):
+        if isinstance(error, Conflict | Unavailable) and world.entry.value.status.get("conditions"):
             return error  # Says nothing about the service: its conditions stay as they are.
         return await self._report(world, plan, error) or error
 

@@ -13,10 +13,9 @@ MODEL_PATH = "/models/model"
 PACKAGES_PATH = "/opt/packages"
 USER = 65532
 
-# Long enough for the server to finish the requests it has once it was told to stop.
+# Once told to stop, the server is not ready at once, serves until every node's rules have learnt that (5 s), and has
+# another 25 s for the requests in flight.
 GRACE_SECONDS = 40
-# Endpoints take a moment to leave every node's rules; a pod that stopped at once would refuse requests meanwhile.
-DRAIN_SECONDS = 5
 
 
 def pod_template(service: ModelService, pool: ResolvedPool, settings: Settings) -> dict[str, Any]:
@@ -76,7 +75,6 @@ def _container(service: ModelService, pool: ResolvedPool, settings: Settings) ->
         "startupProbe": _probe("/readyz", period=2, failures=900),
         "readinessProbe": _probe("/readyz", period=2, failures=3),
         "livenessProbe": _probe("/healthz", period=10, failures=3),
-        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

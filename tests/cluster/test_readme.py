@@ -1,0 +1,30 @@
+"""The commands of the README, run as they stand there, one block after the other."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from hack.cluster.spec import Spec
+
+from .support import shell
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def blocks(text: str) -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_every_command_of_the_readme_works(demo: Spec) -> None:
+    script = blocks((ROOT / "README.md").read_text())
+    assert len(script) >= 6
+    # the cluster of the tests has another name, so as not to touch a demo that somebody looks at
+    text = "\n".join(f"echo '### {number}'\n{block}" for number, block in enumerate(script))
+    text = text.replace("springtide-node-2", f"{demo.name}-node-2")
+    done = shell(f"cd {ROOT}\n{text}", {**os.environ, "SPRINGTIDE_CLUSTER": demo.name})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The capital of France is Paris" in done.stdout
+    assert str(2 << 30) in done.stdout, "the memory limit, read from the cgroup"
+    assert "ModelPullFailed" in done.stdout
