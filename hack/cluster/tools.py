@@ -133,7 +133,9 @@ def _build(component: Component, source: Path, done: Path) -> None:
         f"-X {variable}={value.format(version=pinned, major=major, minor=minor)}"
         for variable, value in component.stamps.items()
     )
-    building = done.with_name(f"{done.name}.{os.getpid()}")
+    for killed in done.parent.glob(f"{component.name}-*.unfinished"):
+        shutil.rmtree(killed)
+    building = done.with_name(f"{done.name}.unfinished")
     building.mkdir()
     try:
         for name, package in component.programs.items():

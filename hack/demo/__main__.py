@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import socket
 import sys
 import time
 import urllib.error
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hack.cluster import lifecycle
+from hack.cluster import lifecycle, process
 from hack.cluster.control_plane import kubectl
 from hack.cluster.spec import DEFAULT_NAME, Spec, find
 from hack.images import catalog
@@ -117,6 +118,8 @@ def _ask(spec: Spec, service: str, path: str, body: dict[str, Any]) -> dict[str,
     """Ask a model through its Service, whose address this host reaches through a node's kube-proxy."""
     address = kubectl(spec, "get", "service", service, f"--namespace={NAMESPACE}", "-o=jsonpath={.spec.clusterIP}")
     headers = {"Content-Type": "application/json"}
+    # a pod that just got ready is known to every node's rules a moment later
+    process.wait_for(lambda: _accepts(address), f"the Service {service} to take connections", 30)
     request = urllib.request.Request(
         f"http://{address}{path}", json.dumps({"model": service, **body}).encode(), headers
     )
@@ -128,6 +131,14 @@ def _ask(spec: Spec, service: str, path: str, body: dict[str, Any]) -> dict[str,
     except OSError as error:
         raise Failure(f"{service} did not answer: {error}") from None
     return answer
+
+
+def _accepts(address: str) -> bool:
+    try:
+        socket.create_connection((address, 80), timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 def _chat(spec: Spec) -> None:

@@ -47,10 +47,11 @@ class Api:
             auth_settings=["BearerToken"],
         )
         response = self._client.call_api(*request)
-        data = json.loads(response.read())
+        text = response.read().decode()
         if response.status >= 400:
-            raise Refused(data["message"])
-        return data
+            # a path that is not served yet is refused in plain text
+            raise Refused(json.loads(text)["message"] if text.startswith("{") else text)
+        return json.loads(text)
 
     def applies(self) -> int:
         """Return how many server-side applies the API server has had of what an operator writes, no-ops included."""

@@ -1,4 +1,4 @@
-"""The commands of the README, run as they stand there, one block after the other."""
+"""The commands of the guides, run as they stand there, one block after the other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from hack.cluster.spec import Spec
+from hack.cluster.spec import Spec, clusters
 
 from .support import shell
 
@@ -28,3 +28,15 @@ def test_every_command_of_the_readme_works(demo: Spec) -> None:
     assert "The capital of France is Paris" in done.stdout
     assert str(2 << 30) in done.stdout, "the memory limit, read from the cgroup"
     assert "ModelPullFailed" in done.stdout
+
+
+def test_every_command_of_the_guide_to_local_clusters_works() -> None:
+    text = "\n".join(blocks((ROOT / "docs" / "local-clusters.md").read_text()))
+    # another name here too; its own clusters are the only ones that a test takes away
+    text = text.replace("--name a", "--name test-docs").replace("a-node-", "test-docs-node-")
+    done = shell(f"cd {ROOT}\n{text}", dict(os.environ))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "test-docs-fake-20" in done.stdout
+    assert "pod/hello created" in done.stdout
+    assert "fault-freeze-test-docs-node-2" in done.stderr.split("undone:")[1]
+    assert not [spec for spec in clusters() if spec.name == "test-docs"]
