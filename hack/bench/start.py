@@ -1,7 +1,7 @@
 """How long a replica takes from `kubectl apply` to Ready, by phase: `python -m hack.bench.start --runs 5`.
 
 Needs the demo (`make demo`). Each run applies a fresh ModelService like the chat example and deletes it. Seconds since
-the apply, from the times that Kubernetes recorded (whole seconds) but for `ready`, which is when `kubectl wait` returned.
+the apply, from the times that Kubernetes recorded (whole seconds) but for `ready`: when `kubectl wait` returned.
 """
 
 from __future__ import annotations

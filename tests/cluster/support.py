@@ -20,10 +20,10 @@ def eventually(true: Callable[[], bool], what: str, seconds: float = 60) -> None
     process.wait_for(true, what, seconds)
 
 
-def get(spec: Spec, kind: str, name: str = "", *, labels: str = "") -> Any:
+def get(spec: Spec, kind: str, name: str = "", *, labels: str = "", namespace: str = NAMESPACE) -> Any:
     """Return an object, or the items of a list."""
     words = [kind, *([name] if name else []), *([f"--selector={labels}"] if labels else [])]
-    found = json.loads(kubectl(spec, "get", *words, f"--namespace={NAMESPACE}", "--output=json"))
+    found = json.loads(kubectl(spec, "get", *words, f"--namespace={namespace}", "--output=json"))
     return found if name else found["items"]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hack.cluster import fault
 from hack.cluster.control_plane import kubectl
 from hack.cluster.spec import Spec
 from hack.demo.install import SYSTEM
@@ -40,6 +41,13 @@ def delete(spec: Spec, name: str) -> None:
 
 def scale(spec: Spec, name: str, replicas: int) -> None:
     kubectl(spec, "scale", f"modelservice/{name}", f"--namespace={NAMESPACE}", f"--replicas={replicas}")
+
+
+def answers(address: str) -> bool:
+    try:
+        return bool(ask(address, "/readyz", seconds=5))
+    except OSError:
+        return False
 
 
 def tokens_served(pod: dict[str, Any]) -> float:
@@ -162,6 +170,8 @@ def test_requests_in_flight_survive_the_end_of_their_pod(demo: Spec) -> None:
     try:
         eventually(lambda: condition(demo, "drain", "Ready").get("status") == "True", "it to be Ready", 120)
         address = service_address(demo, "drain")
+        # the operator asked through its own node's rules; those of the node that the host goes through may be later
+        eventually(lambda: answers(address), "the Service to answer the host", 20)
         pod = serving_pods(demo, "drain")[0]["metadata"]["name"]
         body = {"model": "drain", "messages": [{"role": "user", "content": "Tell me a story."}], "max_tokens": 60}
         answers: list[str] = []
@@ -173,6 +183,23 @@ def test_requests_in_flight_survive_the_end_of_their_pod(demo: Spec) -> None:
         assert json.loads(answers[0])["usage"]["completion_tokens"] > 0
     finally:
         delete(demo, "drain")
+
+
+def test_a_replica_that_is_cut_off_is_not_available_long_before_its_node_is_given_up(demo: Spec) -> None:
+    operator = get(demo, "pods", labels="app.kubernetes.io/name=springtide-operator", namespace=SYSTEM)[0]["spec"]["nodeName"]
+    other = next(node.name for node in demo.node_list if node.name != operator)
+    apply(demo, "cut", pools=[{**POOL, "nodeSelector": {"kubernetes.io/hostname": other}}])
+    try:
+        eventually(lambda: condition(demo, "cut", "Available").get("status") == "True", "it to be Available", 120)
+        fault.inject(demo, "blackhole", other, 60)
+        eventually(
+            lambda: condition(demo, "cut", "Available")["reason"] == "RouteNotAnswering", "the operator to see", 50
+        )
+        fault.clear(demo)
+        eventually(lambda: condition(demo, "cut", "Available")["status"] == "True", "it to be Available again", 60)
+    finally:
+        fault.clear(demo)
+        delete(demo, "cut")
 
 
 def test_the_operators_log_has_records_and_no_traceback(demo: Spec) -> None:

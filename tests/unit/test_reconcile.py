@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from springtide.api.errors import Forbidden, NameConflict, SpringtideError, Unavailable
-from springtide.clients.cluster import DEPLOYMENT, MODEL_SERVICE, SERVICE, Kind, Object
+from springtide.api.errors import Forbidden, NameConflict, Silent, SpringtideError, Unavailable
+from springtide.clients.cluster import DEPLOYMENT, MODEL_SERVICE, POD, SERVICE, Kind, Object
+from springtide.clients.route import Route
 from springtide.controllers.cache import Cache
 from springtide.controllers.reconcile import Reconciler
 from tests.unit.samples import SETTINGS
@@ -62,11 +63,15 @@ def cluster() -> MemoryCluster:
 
 
 async def reconcile(
-    cluster: MemoryCluster, spec: Any = SPEC, cache: Cache | None = None, status: Any = None
+    cluster: MemoryCluster,
+    spec: Any = SPEC,
+    cache: Cache | None = None,
+    status: Any = None,
+    route: Route | None = None,
 ) -> SpringtideError | None:
     cache = cache or Cache()
     cache.put(MODEL_SERVICE, written(spec, status=status))
-    return await Reconciler(cluster, cache, SETTINGS, lambda: "2026-01-01T00:00:00Z").reconcile(KEY)
+    return await Reconciler(cluster, cache, SETTINGS, lambda: "2026-01-01T00:00:00Z", route).reconcile(KEY)
 
 
 def accepted(cluster: MemoryCluster) -> Mapping[str, Any]:
@@ -143,3 +148,40 @@ async def test_a_new_service_has_conditions_even_while_its_children_cannot_be_wr
     cluster.failures["Deployment"] = Unavailable("the API server is overloaded")
     assert isinstance(await reconcile(cluster), Unavailable)
     assert accepted(cluster)["status"] == "Unknown"
+
+
+class SilentRoute:
+    """A route on which nothing answers."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def silence(self, url: str) -> str:
+        self.asked.append(url)
+        return f"{url} does not answer: refused"
+
+
+def ready_pod() -> Object:
+    labels = {"springtide.dev/service": KEY[1], "springtide.dev/pool": "cpu", "springtide.dev/online": "true"}
+    metadata = {"namespace": KEY[0], "name": "chat-cpu-x", "uid": "p", "resourceVersion": "7", "labels": labels}
+    return {"metadata": metadata, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+
+
+async def test_the_route_is_asked_once_a_pod_is_ready_and_asked_again_while_it_is_silent(
+    cluster: MemoryCluster,
+) -> None:
+    route, cache = SilentRoute(), Cache()
+    assert await reconcile(cluster, cache=cache, route=route) is None
+    assert not route.asked, "no pod could answer yet"
+    cache.put(POD, ready_pod())
+    assert isinstance(await reconcile(cluster, cache=cache, route=route), Silent)
+    assert route.asked == ["http://chat.team-a.svc"]
+    conditions = {one["type"]: one for one in cluster.statuses[-1]["conditions"]}
+    assert conditions["Available"]["reason"] == "RouteNotAnswering"
+
+
+async def test_a_service_with_offline_pools_alone_is_asked_through_its_first_pool(cluster: MemoryCluster) -> None:
+    route, cache = SilentRoute(), Cache()
+    cache.put(POD, ready_pod())
+    await reconcile(cluster, SPEC | {"pools": [{"name": "cpu", "tier": "Offline"}]}, cache, route=route)
+    assert route.asked == ["http://chat-cpu.team-a.svc"]

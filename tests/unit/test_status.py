@@ -24,9 +24,10 @@ def status(
     previous: dict[str, Any] | None = None,
     spec: dict[str, Any] | None = None,
     now: str = NOW,
+    silence: str = "",
 ) -> dict[str, Any]:
     deployments = {"cpu": deployment} if deployment else {}
-    return compute_status(model_service(spec), SETTINGS, deployments, pods, error, previous or {}, now)
+    return compute_status(model_service(spec), SETTINGS, deployments, pods, error, previous or {}, now, silence)
 
 
 def conditions(made: dict[str, Any]) -> dict[str, tuple[str, str]]:
@@ -49,6 +50,12 @@ def waiting(why: str, text: str = "", **ended: Any) -> ObservedPod:
     if ended:
         container["lastState"] = {"terminated": ended}
     return pod(containerStatuses=[container])
+
+
+def test_ready_pods_that_nobody_reaches_are_not_available() -> None:
+    made = status(silence="http://chat.team-a.svc does not answer: no answer within 2 s")
+    assert conditions(made)["Available"] == conditions(made)["Ready"] == ("False", "RouteNotAnswering")
+    assert "1 replica(s) are ready, but http://chat.team-a.svc does not answer" in message(made)
 
 
 def test_ready() -> None:

@@ -47,6 +47,12 @@ class Unavailable(SpringtideError):
         self.retry_after = retry_after
 
 
+class Silent(SpringtideError):
+    """Replicas are ready, yet nothing answers through the route that clients use."""
+
+    reason = "RouteNotAnswering"
+
+
 class Bug(SpringtideError):
     """An error of ours: it is logged in full, and no other service suffers."""
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from springtide.api.errors import Bug, Conflict, Invalid, NameConflict, SpringtideError, Unavailable
+from springtide.api.errors import Bug, Conflict, Invalid, NameConflict, Silent, SpringtideError, Unavailable
 from springtide.api.modelservice import ModelService
 from springtide.clients.cluster import CHILDREN, MODEL_SERVICE, Cluster, Kind
+from springtide.clients.route import Route
 from springtide.controllers.cache import Cache, Entry, Name, Written, reduce
-from springtide.manifests.build import build
+from springtide.manifests.build import build, route_url
 from springtide.manifests.ownership import is_current
 from springtide.manifests.settings import Settings
 from springtide.status.compute import compute_refusal, compute_status
@@ -46,8 +47,12 @@ class Plan:
 class Reconciler:
     """Moves the cluster toward what ModelServices ask for."""
 
-    def __init__(self, cluster: Cluster, cache: Cache, settings: Settings, clock: Callable[[], str]) -> None:
+    def __init__(
+        self, cluster: Cluster, cache: Cache, settings: Settings, clock: Callable[[], str], route: Route | None = None
+    ) -> None:
+        """`route` is None where the operator can't ask what clients ask: outside the cluster."""
         self._cluster = cluster
+        self._route = route
         self._cache = cache
         self._settings = settings
         self._clock = clock
@@ -66,7 +71,7 @@ class Reconciler:
             error = Bug(f"the operator failed on this object: {type(bug).__name__}: {bug}")
         if isinstance(error, Conflict | Unavailable) and world.entry.value.status.get("conditions"):
             return error  # Says nothing about the service: its conditions stay as they are.
-        return await self._report(world, plan, error) or error
+        return await self._report(world, plan, error)
 
     def _gather(self, key: Name) -> World | None:
         entry = self._cache.model_services.get(key)
@@ -135,7 +140,9 @@ class Reconciler:
             store.remove(present.name, present.version)
 
     async def _report(self, world: World, plan: Plan, error: SpringtideError | None) -> SpringtideError | None:
+        """Write the status if it differs; return what the key has to come again for."""
         key = world.entry.name
+        silence = await self._silence(world, plan)
         entry = self._cache.model_services.get(key)
         if entry is None or entry.uid != world.entry.uid:
             return None
@@ -145,9 +152,12 @@ class Reconciler:
             status = compute_refusal(problem, written.metadata["generation"], written.status, now)
         else:
             deployments, pods = self._observed(entry)
-            status = compute_status(plan.service, self._settings, deployments, pods, error, written.status, now)
+            status = compute_status(
+                plan.service, self._settings, deployments, pods, error, written.status, now, silence
+            )
+        outcome = error or (Silent(silence) if silence else None)
         if is_current({"status": status}, entry.owned):
-            return None
+            return outcome
         body = {
             "apiVersion": MODEL_SERVICE.api_version,
             "kind": MODEL_SERVICE.kind,
@@ -163,7 +173,14 @@ class Reconciler:
             self._cache.put(MODEL_SERVICE, await self._cluster.patch_status(MODEL_SERVICE, body))
         except SpringtideError as failed:
             return failed
-        return None
+        return outcome
+
+    async def _silence(self, world: World, plan: Plan) -> str:
+        """Return why nothing answers through the route; empty as well when no pod could."""
+        ready = any(pod.ready and not pod.deleting for pod in self._observed(world.entry)[1])
+        if self._route is None or plan.service is None or not ready:
+            return ""
+        return await self._route.silence(route_url(plan.service))
 
     def _observed(self, entry: Entry[Written]) -> tuple[dict[str, ObservedDeployment], list[ObservedPod]]:
         prefix = f"{entry.name[1]}-"

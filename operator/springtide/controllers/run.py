@@ -15,13 +15,14 @@ import kopf
 
 from springtide.api.errors import Missing, SpringtideError
 from springtide.clients.kubernetes import KubernetesCluster
+from springtide.clients.route import HttpRoute
 from springtide.controllers import handlers
 from springtide.controllers.cache import Cache, Name
 from springtide.controllers.health import serve_health
 from springtide.controllers.listing import Listing
 from springtide.controllers.queue import WorkQueue
 from springtide.controllers.reconcile import Reconciler
-from springtide.controllers.worker import work
+from springtide.controllers.worker import keep_looking, work
 from springtide.manifests.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,9 @@ class Operator:
         self._cache = Cache()
         self._queue: WorkQueue[Name] = WorkQueue()
         self._listing = Listing(cluster, self._cache, self._queue, list(options.namespaces) or [None])
-        self._reconciler = Reconciler(cluster, self._cache, options.settings, _now)
+        # Outside a cluster the names and addresses of Services lead nowhere.
+        self._route = HttpRoute() if "KUBERNETES_SERVICE_HOST" in os.environ else None
+        self._reconciler = Reconciler(cluster, self._cache, options.settings, _now, self._route)
         self._failed = ""
         self._listed = False
 
@@ -110,6 +113,8 @@ class Operator:
         # Ours come first: when kopf ends it waits for every task that was started after it.
         ours = [loop.create_task(work(self._queue, self._reconciler), name=f"worker {n}") for n in range(_WORKERS)]
         ours.append(loop.create_task(self._listing.keep_comparing(), name="comparing"))
+        if self._route is not None:
+            ours.append(loop.create_task(keep_looking(self._queue, self._cache), name="looking"))
         started = asyncio.Event()
         watching = loop.create_task(self._watch(started), name="watching")
         await self._until_stopped(_first(started.wait(), watching))

@@ -1,5 +1,6 @@
 """Workers take keys from the queue, reconcile them and decide when a failed one comes again."""
 
+import asyncio
 import logging
 from dataclasses import dataclass
 
@@ -10,10 +11,11 @@ from springtide.api.errors import (
     Invalid,
     Missing,
     NameConflict,
+    Silent,
     SpringtideError,
     Unavailable,
 )
-from springtide.controllers.cache import Name
+from springtide.controllers.cache import Cache, Name
 from springtide.controllers.queue import WorkQueue
 from springtide.controllers.reconcile import Reconciler
 
@@ -34,10 +36,26 @@ POLICY: dict[type[SpringtideError], Retry | None] = {
     Missing: Retry(60, 60),
     NameConflict: Retry(5, 60),
     Conflict: Retry(0.05, 5),
+    Silent: Retry(0.5, 10),
     Forbidden: Retry(1, 600),
     Unavailable: Retry(0.5, 30),
     Bug: Retry(1, 600),
 }
+
+
+# A route may fail without any event in the cluster.
+_LOOK_SECONDS = 30.0
+
+
+async def keep_looking(queue: WorkQueue[Name], cache: Cache) -> None:
+    """Have every ModelService looked at again in each half minute, evenly spread."""
+    while True:
+        entries = list(cache.model_services)
+        for entry in entries:
+            queue.add(entry.name)
+            await asyncio.sleep(_LOOK_SECONDS / len(entries))
+        if not entries:
+            await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def work(queue: WorkQueue[Name], reconciler: Reconciler) -> None:
@@ -64,6 +82,6 @@ def settle(queue: WorkQueue[Name], key: Name, error: SpringtideError | None) -> 
         at_least = error.retry_after if isinstance(error, Unavailable) and error.retry_after else 0.0
         delay = queue.retry(key, base=retry.base, cap=retry.cap, at_least=at_least)
     if error is not None:
-        level = logging.DEBUG if isinstance(error, Conflict) else logging.WARNING
+        level = logging.DEBUG if isinstance(error, Conflict | Silent) else logging.WARNING
         extra = {"key": "/".join(key), "reason": error.reason, "retrySeconds": delay}
         logger.log(level, "%s", error, extra=extra)

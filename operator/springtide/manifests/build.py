@@ -97,6 +97,15 @@ def _metadata(service: ModelService, name: str, labels: dict[str, str]) -> dict[
     }
 
 
+def route_url(service: ModelService) -> str:
+    """Return where clients ask the model: its own Service, or that of the first pool when every pool is Offline."""
+    metadata = service.metadata
+    return (
+        service_url(service)
+        or f"http://{pool_name(metadata.name, service.spec.pools[0].name)}.{metadata.namespace}.svc"
+    )
+
+
 def service_url(service: ModelService) -> str:
     """Return where the model answers inside the cluster; empty when every pool is Offline."""
     if all(pool.tier == "Offline" for pool in service.spec.pools):

@@ -21,8 +21,12 @@ def compute_status(
     error: SpringtideError | None,
     previous: Mapping[str, Any],
     now: str,
+    silence: str = "",
 ) -> dict[str, Any]:
-    """Return the status of a service whose spec could be read. `deployments` is by pool, `now` in RFC 3339."""
+    """Return the status of a service whose spec could be read.
+
+    `deployments` is by pool, `now` in RFC 3339, `silence` why nothing answers through the route (see `available`).
+    """
     pods = list(pods)
     pools = [
         PoolView(
@@ -34,7 +38,7 @@ def compute_status(
     ]
     generation = service.metadata.generation
     judged = accepted(error)
-    serving = available(pools)
+    serving = available(pools, silence)
     summary = ready(judged, serving, pools)
     first = pools[0]
     return {

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from springtide.api.errors import SpringtideError, Unavailable
+from springtide.api.errors import Silent, SpringtideError, Unavailable
 from springtide.manifests.resolve import ResolvedPool
 from springtide.status.causes import Cause, find_cause
 from springtide.status.observed import ObservedDeployment, ObservedPod
@@ -58,15 +58,21 @@ def accepted(error: SpringtideError | None) -> Finding:
     return Finding("Accepted", "False", error.reason, str(error))
 
 
-def available(pools: Sequence[PoolView]) -> Finding:
-    """Available: at least one pod that the Service sends requests to is ready, that is, answers its readiness probe.
+def available(pools: Sequence[PoolView], silence: str = "") -> Finding:
+    """Available: at least one pod that the Service sends requests to is ready, and the Service answers.
 
-    The probe asks the model server for /readyz, which it answers well once the model is loaded. Nothing is sent through
-    the Service itself. Without a Realtime or Fallback pool the pods of Offline pools count, which answer through the
-    Services of their pools.
+    Pods are ready once their server has loaded the model. `silence` is why the Service does not answer; empty when it
+    does, or when it can't be asked because the operator runs outside the cluster. Without a Realtime or Fallback pool
+    the pods of Offline pools count, and the Service of the first one.
     """
     serving = [pool for pool in pools if pool.wanted.online] or list(pools)
     ready = sum(pod.ready and not pod.deleting for pool in serving for pod in pool.pods)
+    if ready and silence:
+        message = (
+            f"{ready} replica(s) are ready, but {silence}; check that their nodes are reachable and that no "
+            "NetworkPolicy keeps the operator out"
+        )
+        return Finding("Available", "False", Silent.reason, message)
     if ready:
         return Finding("Available", "True", "ReplicasReady", f"{ready} replica(s) answer")
     if all(pool.wanted.replicas == 0 for pool in serving):

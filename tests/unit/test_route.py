@@ -1,0 +1,54 @@
+"""Asking through the route, against a real server on a real socket."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from springtide.clients.route import HttpRoute
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+@asynccontextmanager
+async def serving(*statuses: int) -> AsyncIterator[tuple[str, list[str]]]:
+    """Answer with the statuses one after the other, then with the last; yield (url, the paths asked for)."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=statuses[min(len(asked), len(statuses)) - 1])
+
+    app = web.Application()
+    app.add_routes([web.get("/{path:.*}", answer)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_server_that_is_ready_answers_at_once() -> None:
+    async with serving(200) as (url, asked):
+        assert await HttpRoute().silence(url) == ""
+        assert asked == ["/readyz"]
+
+
+async def test_one_failure_is_not_silence() -> None:
+    async with serving(503, 200) as (url, asked):
+        assert await HttpRoute().silence(url) == ""
+        assert len(asked) == 2
+
+
+async def test_three_failures_are_silence_and_say_which() -> None:
+    async with serving(503) as (url, _):
+        assert await HttpRoute().silence(url) == f"{url} answers with HTTP 503"
+
+
+async def test_nobody_there_is_silence() -> None:
+    async with serving(200) as (url, _):
+        pass
+    assert await HttpRoute().silence(url) != ""
