@@ -12,6 +12,7 @@ from .pki import Authority
 from .spec import Spec
 from .tools import program
 
+IP_FREEBIND = 15  # linux/in.h; Python has no name for it
 GATES = "--feature-gates=GenericWorkload=true"
 AUDIT = {
     "apiVersion": "audit.k8s.io/v1",
@@ -31,17 +32,17 @@ def check(spec: Spec) -> None:
     Raises Failure that names the port.
     """
     loopback = [("127.0.0.1", spec.port(offset)) for offset in (79, 80, 57, 59, 47)]
-    for host, port in [*loopback, ("0.0.0.0", 6443)]:  # noqa: S104
+    for host, port in [*loopback, (str(spec.host_address), 6443)]:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)  # the cluster's own address does not exist yet
             try:
                 probe.bind((host, port))
+                probe.listen()
             except OSError:
-                # the API server listens on the cluster's own address: only a listener on all addresses is in its way
-                if host == "127.0.0.1" or run("ss", "-Hltn", "sport = :6443").find("*:6443") >= 0:
-                    raise Failure(
-                        f"port {port} is taken; stop what listens there (`ss -ltnp 'sport = :{port}'` names it)"
-                    ) from None
+                raise Failure(
+                    f"port {port} is taken; stop what listens there (`ss -ltnp 'sport = :{port}'` names it)"
+                ) from None
 
 
 def certify(spec: Spec, authority: Authority) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +14,7 @@ import pytest
 
 from hack.cluster import fault, lifecycle, process
 from hack.cluster.__main__ import main
-from hack.cluster.control_plane import kubectl
+from hack.cluster.control_plane import IP_FREEBIND, check, kubectl
 from hack.cluster.spec import STATE, Spec, clusters
 from hack.images import catalog
 from hack.shell import Failure, run, succeeds
@@ -288,6 +290,33 @@ def test_bad_input_gets_a_clear_error(
 ) -> None:
     assert main(words) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    spec = Spec("test-ports", slot=15)
+    for address in ("127.0.0.1", spec.port(79)), (str(spec.host_address), 6443):
+        with socket.socket() as other:
+            other.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
+            other.bind(address)
+            other.listen()
+            with pytest.raises(Failure, match=f"port {address[1]} is taken"):
+                check(spec)
+        check(spec)
+
+
+def test_who_is_not_root_is_told_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert main(["up", "--name", "test-nobody"]) == 1
+    assert "run this as root" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_before_anything_is_made(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(lifecycle, "FREE_BYTES", 1 << 60)
+    assert main(["up", "--name", "test-full"]) == 1
+    assert "make room on this disk" in capsys.readouterr().err
+    assert not (STATE / "test-full").exists()
 
 
 def test_up_again_leaves_a_running_cluster_as_it_is(a: Spec) -> None:

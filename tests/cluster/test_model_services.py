@@ -186,7 +186,9 @@ def test_requests_in_flight_survive_the_end_of_their_pod(demo: Spec) -> None:
 
 
 def test_a_replica_that_is_cut_off_is_not_available_long_before_its_node_is_given_up(demo: Spec) -> None:
-    operator = get(demo, "pods", labels="app.kubernetes.io/name=springtide-operator", namespace=SYSTEM)[0]["spec"]["nodeName"]
+    operator = get(demo, "pods", labels="app.kubernetes.io/name=springtide-operator", namespace=SYSTEM)[0]["spec"][
+        "nodeName"
+    ]
     other = next(node.name for node in demo.node_list if node.name != operator)
     apply(demo, "cut", pools=[{**POOL, "nodeSelector": {"kubernetes.io/hostname": other}}])
     try:
