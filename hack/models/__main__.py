@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from hack.models import MODELS, folder, wheels
+from hack.models import MODELS, folder
+from hack.shell import Failure, say
 
 
 def main() -> int:
@@ -14,8 +15,8 @@ def main() -> int:
     for each in MODELS if name == "all" else [name]:
         try:
             print(folder(each), flush=True)
-        except wheels.FetchError as error:
-            print(f"hack.models: {error}", file=sys.stderr)
+        except Failure as failure:
+            say(f"error: {failure}")
             return 1
     return 0
 

