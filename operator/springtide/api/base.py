@@ -27,17 +27,6 @@ class ApiModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
 
-def rule(expression: str, message: str, field_path: str | None = None) -> dict[str, Any]:
-    """Return one CEL rule of the API server (`x-kubernetes-validations`)."""
-    made = {"rule": " ".join(expression.split()), "message": message, "reason": "FieldValueInvalid"}
-    return made | ({"fieldPath": field_path} if field_path else {})
-
-
-def validations(*rules: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema extension that holds the rules."""
-    return {"x-kubernetes-validations": list(rules)}
-
-
 def list_map(*keys: str) -> dict[str, Any]:
     """Return the schema extension of a list whose items are told apart by the keys."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}

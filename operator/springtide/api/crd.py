@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from springtide.api.base import GROUP, VERSION, validations
+from springtide.api.base import GROUP, VERSION
 from springtide.api.modelservice import NAME_RULES, ModelServiceSchema
+from springtide.api.rules import validations
 from springtide.api.schema import structural_schema
 
 

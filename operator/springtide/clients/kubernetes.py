@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import aiohttp
@@ -15,6 +16,7 @@ from springtide.clients.cluster import Kind, Object
 _APPLY = "application/apply-patch+yaml"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _PAGE = 500
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
 # A page of a large LIST is slow by nature.
 _LIST_TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=5)
@@ -123,6 +125,17 @@ class KubernetesCluster:
         if response.status >= 400:
             raise error_of(response.status, data, response.headers.get("Retry-After"))
         return cast(Object, json.loads(data))
+
+
+def current_namespace() -> str:
+    """Return the namespace that kubectl would use: that of the pod, or of the kubeconfig's current context."""
+    try:
+        if "KUBERNETES_SERVICE_HOST" in os.environ:
+            return _POD_NAMESPACE.read_text().strip()
+        _, current = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
+        return str(current["context"].get("namespace") or "default")
+    except (config.ConfigException, OSError) as error:
+        raise Invalid(f"no access to a cluster: {error}") from error
 
 
 def error_of(status: int, data: bytes, retry_after: str | None = None) -> SpringtideError:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from springtide.api.errors import Bug, Conflict, Invalid, NameConflict, Silent, SpringtideError, Unavailable
 from springtide.api.modelservice import ModelService
+from springtide.api.problems import problems
 from springtide.clients.cluster import CHILDREN, MODEL_SERVICE, Cluster, Kind
 from springtide.clients.route import Route
 from springtide.controllers.cache import Cache, Entry, Name, Written, reduce
@@ -219,12 +220,4 @@ def parse(written: Written) -> ModelService:
     try:
         return ModelService.model_validate({"metadata": dict(written.metadata), "spec": dict(written.spec)})
     except ValidationError as error:
-        problems = [f"{_path(one['loc'])}: {one['msg']}" for one in error.errors(include_url=False)]
-        raise Invalid("; ".join(problems[:5])) from None
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    text = ""
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.removeprefix(".")
+        raise Invalid("; ".join(str(problem) for problem in problems(error)[:5])) from None

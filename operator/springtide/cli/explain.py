@@ -1,0 +1,63 @@
+"""`springtide explain`: what the operator makes of a ModelService, defaults included."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import yaml
+
+from springtide.api.modelservice import ModelService
+from springtide.cli.validate import look
+from springtide.manifests.build import build, service_url
+from springtide.manifests.resolve import resolve
+from springtide.manifests.settings import Settings
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def explain(files: Sequence[str], settings: Settings, *, manifests: bool) -> int:
+    """Print a YAML document for each service, or for each of its child objects; return 1 when a file is not valid."""
+    wrong = False
+    for file in files:
+        for found in look(file):
+            for line, problem in found.problems:
+                print(f"{file}:{line}: {problem}", file=sys.stderr)
+            wrong = wrong or bool(found.problems)
+            if found.service is None:
+                continue
+            for document in _children(found.service, settings) if manifests else [resolved(found.service, settings)]:
+                print("---")
+                print(yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120), end="")
+    return int(wrong)
+
+
+def resolved(service: ModelService, settings: Settings) -> dict[str, Any]:
+    """Return what each pool runs."""
+    pools = [asdict(resolve(service, pool, settings)) for pool in service.spec.pools]
+    return {
+        "name": service.metadata.name,
+        "namespace": service.metadata.namespace,
+        "url": service_url(service),
+        "pools": [{_camel(key): _plain(value) for key, value in pool.items()} for pool in pools],
+    }
+
+
+def _children(service: ModelService, settings: Settings) -> list[dict[str, Any]]:
+    children = build(service, settings)
+    for child in children:
+        # The owner has no uid before it exists, and an API server refuses a reference without one.
+        del child["metadata"]["ownerReferences"]
+    return children
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
