@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 
 import yaml
 from kubernetes import config
+from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL_SERVICES = "/apis/springtide.dev/v1alpha1/namespaces/{namespace}/modelservices"
@@ -145,6 +147,17 @@ class Operator:
     def records(self) -> list[dict[str, Any]]:
         """Return its log; every line of it is one JSON object."""
         return [json.loads(line) for line in self._log.read_text().splitlines()]
+
+    def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        """Scrape /metrics; return each value by its name and labels."""
+        port = next(record["port"] for record in self.records() if "port" in record)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+            text = response.read().decode()
+        return {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
 
     def watching(self) -> bool:
         return any(record["message"].startswith("watching") for record in self.records())

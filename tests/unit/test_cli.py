@@ -34,7 +34,7 @@ def test_environment(started: list[Options], monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("SPRINGTIDE_NAMESPACES", "a, b")
     monkeypatch.setenv("SPRINGTIDE_HEALTH_PORT", "0")
     operator.main(["--model-server-image=m:2"])
-    assert started == [Options(Settings("m:2"), ["a", "b"], health_port=None)]
+    assert started == [Options(Settings("m:2"), ["a", "b"], health_port=0)]
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,23 @@ app.kubernetes.io/name: springtide-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{- define "springtide.metricsName" -}}
+{{- printf "%s-metrics" (include "springtide.name" . | trunc 55 | trimSuffix "-") -}}
+{{- end -}}
+
 {{- define "springtide.labels" -}}
+{{ include "springtide.commonLabels" . }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
+{{- define "springtide.metricsLabels" -}}
+{{ include "springtide.commonLabels" . }}
+app.kubernetes.io/component: metrics
+{{- end -}}
+
+{{- define "springtide.commonLabels" -}}
 {{ include "springtide.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/component: operator
 app.kubernetes.io/part-of: springtide
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(_from_environment() + given)
     configure_logs(parsed.log_level)
     settings = Settings(parsed.model_server_image, parsed.image_pull_policy, parsed.packages_claim or None)
-    options = Options(settings, parsed.namespace, parsed.health_port or None)
+    options = Options(settings, parsed.namespace, parsed.health_port)
     return asyncio.run(run(options))
 
 
@@ -72,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         "--health-port",
         type=int,
         default=8080,
-        help="port of /healthz and /readyz, 0 for none; default: 8080 [SPRINGTIDE_HEALTH_PORT]",
+        help="port of /healthz, /readyz and /metrics; 0 for any free port, which the log tells; default: 8080 "
+        "[SPRINGTIDE_HEALTH_PORT]",
     )
     parser.add_argument(
         "--log-level",

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,14 +22,21 @@ _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
 _LIST_TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=5)
 
 
+Observe = Callable[[str, str, str], None]
+"""Hears of each request: its verb, the kind, and the HTTP status, or NO_ANSWER."""
+
+NO_ANSWER = "<error>"  # as client-go's metrics have it
+
+
 class KubernetesCluster:
     """An API server reached with the pod's ServiceAccount, or with the kubeconfig outside a cluster."""
 
-    def __init__(self, api: client.ApiClient) -> None:
+    def __init__(self, api: client.ApiClient, observe: Observe) -> None:
         self._api = api
+        self._observe = observe
 
     @classmethod
-    async def connect(cls) -> "KubernetesCluster":
+    async def connect(cls, observe: Observe = lambda verb, kind, code: None) -> "KubernetesCluster":
         """Read the credentials; raises Invalid when there are none. Nothing is sent yet."""
         settings = client.Configuration()
         try:
@@ -41,7 +48,7 @@ class KubernetesCluster:
             raise Invalid(f"no access to a cluster: {error}") from error
         api = client.ApiClient(settings)
         api.user_agent = "springtide-operator"
-        return cls(api)
+        return cls(api, observe)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -50,7 +57,7 @@ class KubernetesCluster:
     async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return the live object, None when there is none."""
         try:
-            return await self._call("GET", kind.path(namespace, name))
+            return await self._call("get", kind, "GET", kind.path(namespace, name))
         except Missing:
             return None
 
@@ -63,8 +70,9 @@ class KubernetesCluster:
         query = [("limit", str(_PAGE)), *([("labelSelector", labels)] if labels else [])]
         following: list[tuple[str, str]] = []
         while True:
+            asked = [*query, *following]
             page = await self._call(
-                "GET", kind.path(namespace), [*query, *following], accept=accept, deadline=_LIST_TIMEOUT
+                "list", kind, "GET", kind.path(namespace), asked, accept=accept, deadline=_LIST_TIMEOUT
             )
             items += page["items"] or []  # an empty list of metadata comes as null
             token = page.get("metadata", {}).get("continue")
@@ -78,7 +86,8 @@ class KubernetesCluster:
         body = dict(desired)
         if uid is not None:
             body["metadata"] = metadata | {"uid": uid}
-        return await self._apply(kind.path(metadata["namespace"], metadata["name"]), body, force=uid is not None)
+        path = kind.path(metadata["namespace"], metadata["name"])
+        return await self._apply("apply", kind, path, body, force=uid is not None)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
         """Delete that very object; nothing happens when it is gone."""
@@ -89,21 +98,24 @@ class KubernetesCluster:
             "propagationPolicy": "Background",
         }
         try:
-            await self._call("DELETE", kind.path(namespace, name), body=body)
+            await self._call("delete", kind, "DELETE", kind.path(namespace, name), body=body)
         except Missing:
             return
 
     async def patch_status(self, kind: Kind, desired: Mapping[str, Any]) -> Object:
         """Apply the status, unless the object changed since `metadata.resourceVersion`; return the result."""
         metadata = desired["metadata"]
-        return await self._apply(kind.path(metadata["namespace"], metadata["name"], "status"), desired, force=True)
+        path = kind.path(metadata["namespace"], metadata["name"], "status")
+        return await self._apply("patch_status", kind, path, desired, force=True)
 
-    async def _apply(self, path: str, body: Mapping[str, Any], *, force: bool) -> Object:
+    async def _apply(self, verb: str, kind: Kind, path: str, body: Mapping[str, Any], *, force: bool) -> Object:
         query = [("fieldManager", FIELD_MANAGER), ("force", str(force).lower())]
-        return await self._call("PATCH", path, query, body=body, content_type=_APPLY)
+        return await self._call(verb, kind, "PATCH", path, query, body=body, content_type=_APPLY)
 
     async def _call(
         self,
+        verb: str,
+        kind: Kind,
         method: str,
         path: str,
         query: Sequence[tuple[str, str]] = (),
@@ -121,7 +133,9 @@ class KubernetesCluster:
             response = await self._api.call_api(*request, _request_timeout=deadline)
             data = await response.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._observe(verb, kind.kind, NO_ANSWER)
             raise Unavailable(f"the API server can't be reached: {error or type(error).__name__}") from error
+        self._observe(verb, kind.kind, str(response.status))
         if response.status >= 400:
             raise error_of(response.status, data, response.headers.get("Retry-After"))
         return cast(Object, json.loads(data))

@@ -1,6 +1,6 @@
 """What the operator knows of the cluster: the objects that it watches, reduced to what a reconcile reads."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -45,7 +45,9 @@ class Store(Generic[Value]):
     So the answers to our own writes go in as well as the events of the watch, whichever comes first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, news: Callable[[Name, Entry[Value] | None], None] | None = None) -> None:
+        """`news` is called with each object that is new or changed, and with None for each that is gone."""
+        self._news = news
         self._entries: dict[Name, Entry[Value]] = {}
         self._by_key: dict[Name, set[Name]] = {}
         self._gone: dict[Name, int] = {}
@@ -75,6 +77,7 @@ class Store(Generic[Value]):
         self._gone.pop(entry.name, None)
         self._entries[entry.name] = entry
         self._by_key.setdefault(entry.key, set()).add(entry.name)
+        self._tell(entry.name, entry)
         return True
 
     def replace(self, present: Entry[Value], entry: Entry[Value] | None) -> None:
@@ -85,6 +88,8 @@ class Store(Generic[Value]):
         self._unlink(present)
         if entry is not None:
             self.put(entry)
+        else:
+            self._tell(present.name, None)
 
     def remove(self, name: Name, version: int) -> bool:
         """Forget an object that was gone at the version; tell whether that was news."""
@@ -96,6 +101,7 @@ class Store(Generic[Value]):
             return False
         del self._entries[name]
         self._unlink(present)
+        self._tell(name, None)
         return True
 
     def forget_deletions(self, version: int) -> None:
@@ -107,6 +113,10 @@ class Store(Generic[Value]):
         versions = [entry.version for entry in self._entries.values()]
         return max([*versions, *self._gone.values()], default=0)
 
+    def _tell(self, name: Name, entry: Entry[Value] | None) -> None:
+        if self._news:
+            self._news(name, entry)
+
     def _unlink(self, entry: Entry[Value]) -> None:
         names = self._by_key.get(entry.key, set())
         names.discard(entry.name)
@@ -117,8 +127,9 @@ class Store(Generic[Value]):
 class Cache:
     """A store for each kind."""
 
-    def __init__(self) -> None:
-        self.model_services: Store[Written] = Store()
+    def __init__(self, news: Callable[[Name, Entry[Written] | None], None] | None = None) -> None:
+        """`news` is told of each change of a ModelService; see Store."""
+        self.model_services: Store[Written] = Store(news)
         self.deployments: Store[ObservedDeployment] = Store()
         self.services: Store[None] = Store()
         self.pods: Store[ObservedPod] = Store()

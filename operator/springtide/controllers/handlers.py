@@ -11,6 +11,7 @@ from springtide.api.base import GROUP, VERSION
 from springtide.clients.cluster import DEPLOYMENT, MODEL_SERVICE, POD, SERVICE, Kind
 from springtide.controllers.cache import Cache, Name
 from springtide.controllers.listing import labels_of
+from springtide.controllers.liveness import Liveness
 from springtide.controllers.queue import WorkQueue
 
 _GROUPS = {
@@ -21,12 +22,12 @@ _GROUPS = {
 }
 
 
-def registry(cache: Cache, queue: WorkQueue[Name]) -> kopf.OperatorRegistry:
+def registry(cache: Cache, queue: WorkQueue[Name], liveness: Liveness) -> kopf.OperatorRegistry:
     """Return the handlers that keep the cache and the queue up to date."""
     handlers = kopf.OperatorRegistry()
     kopf.on.login(registry=handlers)(kopf.login_via_client)
     for kind, (group, version) in _GROUPS.items():
-        kopf.on.event(group, version, kind.plural, registry=handlers)(_observer(kind, cache, queue))
+        kopf.on.event(group, version, kind.plural, registry=handlers)(_observer(kind, cache, queue, liveness))
     return handlers
 
 
@@ -48,8 +49,9 @@ def settings() -> kopf.OperatorSettings:
     return made
 
 
-def _observer(kind: Kind, cache: Cache, queue: WorkQueue[Name]) -> Any:
+def _observer(kind: Kind, cache: Cache, queue: WorkQueue[Name], liveness: Liveness) -> Any:
     async def observe(event: dict[str, Any], **_: Any) -> None:
+        liveness.heard(kind)
         live = event["object"]
         key = cache.remove(kind, live) if event["type"] == "DELETED" else cache.put(kind, live)
         if key is not None:

@@ -1,5 +1,9 @@
-"""The endpoints that the kubelet asks: /healthz while the operator works, /readyz once it has read the cluster."""
+"""The endpoints that the kubelet and Prometheus ask.
 
+/healthz while the operator works, /readyz once it has read the cluster, /metrics at any time.
+"""
+
+import socket
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -7,14 +11,26 @@ from aiohttp import web
 Check = Callable[[], str]
 """Returns what is wrong; empty when nothing is."""
 
+_TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 
-async def serve_health(port: int, healthy: Check, ready: Check) -> web.AppRunner:
-    """Serve both checks until the runner is cleaned up. An answer at all shows that the event loop turns."""
+
+async def serve_health(port: int, healthy: Check, ready: Check, metrics: Callable[[], bytes]) -> web.AppRunner:
+    """Serve until the runner is cleaned up; port 0 is any free one. Any answer shows that the event loop turns."""
     app = web.Application()
-    app.add_routes([web.get("/healthz", _answer(healthy)), web.get("/readyz", _answer(ready))])
+    app.add_routes(
+        [
+            web.get("/healthz", _answer(healthy)),
+            web.get("/readyz", _answer(ready)),
+            web.get("/metrics", _page(metrics)),
+        ]
+    )
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
-    await web.TCPSite(runner, port=port).start()
+    # One socket for both families: with two, any free port would be another one for each.
+    dual = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if dual else socket.AF_INET
+    listening = socket.create_server(("", port), family=family, backlog=128, dualstack_ipv6=dual)
+    await web.SockSite(runner, listening).start()
     return runner
 
 
@@ -24,3 +40,10 @@ def _answer(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
         return web.Response(text=wrong or "ok", status=500 if wrong else 200)
 
     return answer
+
+
+def _page(text: Callable[[], bytes]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(body=text(), headers={"Content-Type": _TEXT_FORMAT})
+
+    return page

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from springtide.api.errors import Forbidden, Missing, SpringtideError, Unavailable
 from springtide.clients.cluster import DEPLOYMENT, MODEL_SERVICE, POD, SERVICE, Cluster, Kind
 from springtide.controllers.cache import Cache, Name, reduce
+from springtide.controllers.liveness import Liveness
 from springtide.controllers.queue import WorkQueue
 from springtide.manifests.names import SERVICE_LABEL
 
@@ -24,12 +25,18 @@ class Listing:
     """Keeps the cache true by reading the lists."""
 
     def __init__(
-        self, cluster: Cluster, cache: Cache, queue: WorkQueue[Name], namespaces: Sequence[str | None]
+        self,
+        cluster: Cluster,
+        cache: Cache,
+        queue: WorkQueue[Name],
+        namespaces: Sequence[str | None],
+        liveness: Liveness | None = None,
     ) -> None:
         self._cluster = cluster
         self._cache = cache
         self._queue = queue
         self._namespaces = namespaces
+        self._liveness = liveness or Liveness(WATCHED)
         self._horizons: dict[Kind, int] = {}
 
     async def wait_for_definition(self, seconds: float) -> None:
@@ -52,6 +59,7 @@ class Listing:
             for namespace in self._namespaces:
                 for live in await self._cluster.list(kind, namespace, labels_of(kind)):
                     self._cache.put(kind, live)
+            self._liveness.heard(kind)
         for entry in self._cache.model_services:
             self._queue.add(entry.name)
 
@@ -80,6 +88,7 @@ class Listing:
                 entry = before.get(name)
                 if entry is None or listed.get(name) != entry.version:
                     await self._look(kind, name)
+            self._liveness.heard(kind)
 
     async def _look(self, kind: Kind, name: Name) -> None:
         store = self._cache.store(kind)

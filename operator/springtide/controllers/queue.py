@@ -3,9 +3,25 @@
 import asyncio
 import math
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
+
+
+class Observer(Protocol):
+    """Told what happens in a queue, at the moments at which client-go's queue is measured."""
+
+    def added(self) -> None:
+        """Hear that a key was added which did not wait yet."""
+
+    def taken(self, waited: float) -> None:
+        """Hear that a worker took a key, and for how many seconds that had waited."""
+
+    def finished(self, worked: float) -> None:
+        """Hear that a worker gave a key back, and for how many seconds it had that."""
+
+    def retried(self) -> None:
+        """Hear that a key that failed is to come again."""
 
 
 class WorkQueue(Generic[Key]):
@@ -15,9 +31,11 @@ class WorkQueue(Generic[Key]):
     worker is done, so no key is ever worked on twice at a time and no addition is lost.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, observer: Observer | None = None) -> None:
+        self._observer = observer
         self._waiting: asyncio.Queue[Key] = asyncio.Queue()
-        self._dirty: set[Key] = set()
+        # Each key that is to be worked on, and since when.
+        self._dirty: dict[Key, float] = {}
         self._started: dict[Key, float] = {}
         self._delayed: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
@@ -29,7 +47,9 @@ class WorkQueue(Generic[Key]):
         """Ask for work on the key, once, as soon as a worker is free."""
         if key in self._dirty:
             return
-        self._dirty.add(key)
+        self._dirty[key] = asyncio.get_running_loop().time()
+        if self._observer:
+            self._observer.added()
         if key not in self._started:
             self._waiting.put_nowait(key)
 
@@ -52,6 +72,8 @@ class WorkQueue(Generic[Key]):
         self._failures[key] = failures + 1
         # Beyond 2**32 any cap is reached; the bound keeps the power from overflowing.
         delay = max(min(base * math.pow(2, min(failures, 32)), cap), at_least)
+        if self._observer:
+            self._observer.retried()
         self.add_after(key, delay)
         return delay
 
@@ -62,13 +84,18 @@ class WorkQueue(Generic[Key]):
     async def get(self) -> Key:
         """Wait for a key and take it; `done` gives it back."""
         key = await self._waiting.get()
-        self._dirty.discard(key)
-        self._started[key] = asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time()
+        added = self._dirty.pop(key)
+        self._started[key] = now
+        if self._observer:
+            self._observer.taken(now - added)
         return key
 
     def done(self, key: Key) -> None:
         """Give a key back that `get` took."""
-        self._started.pop(key, None)
+        started = self._started.pop(key, None)
+        if self._observer and started is not None:
+            self._observer.finished(asyncio.get_running_loop().time() - started)
         if key in self._dirty:
             self._waiting.put_nowait(key)
 
@@ -77,6 +104,11 @@ class WorkQueue(Generic[Key]):
         if not self._started:
             return 0.0
         return asyncio.get_running_loop().time() - min(self._started.values())
+
+    def unfinished_work(self) -> float:
+        """Return for how many seconds all workers together have had their keys."""
+        now = asyncio.get_running_loop().time() if self._started else 0.0
+        return sum(now - started for started in self._started.values())
 
     def _due(self, key: Key) -> None:
         self._delayed.pop(key, None)

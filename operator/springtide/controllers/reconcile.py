@@ -16,6 +16,7 @@ from springtide.api.problems import problems
 from springtide.clients.cluster import CHILDREN, MODEL_SERVICE, Cluster, Kind
 from springtide.clients.route import Route
 from springtide.controllers.cache import Cache, Entry, Name, Written, reduce
+from springtide.controllers.subject import note
 from springtide.manifests.build import build, route_url
 from springtide.manifests.ownership import is_current
 from springtide.manifests.settings import Settings
@@ -49,27 +50,40 @@ class Reconciler:
     """Moves the cluster toward what ModelServices ask for."""
 
     def __init__(
-        self, cluster: Cluster, cache: Cache, settings: Settings, clock: Callable[[], str], route: Route | None = None
+        self,
+        cluster: Cluster,
+        cache: Cache,
+        settings: Settings,
+        clock: Callable[[], str],
+        route: Route | None = None,
+        applied: Callable[[Entry[Written]], None] = lambda _: None,
     ) -> None:
-        """`route` is None where the operator can't ask what clients ask: outside the cluster."""
+        """`route` is None where the operator can't ask what clients ask: outside the cluster.
+
+        `applied` is called with each ModelService that has all its children as it asks for them.
+        """
         self._cluster = cluster
         self._route = route
         self._cache = cache
         self._settings = settings
         self._clock = clock
+        self._applied = applied
 
     async def reconcile(self, key: Name) -> SpringtideError | None:
         """Reconcile one ModelService; return what went wrong, for the queue to decide when to try again."""
         world = self._gather(key)
         if world is None:
             return None
+        note(generation=world.entry.value.metadata["generation"])
         try:
             plan = decide(world, self._settings)
             error = plan.error or await self._apply(world, plan)
         except Exception as bug:
-            logger.exception("reconcile failed", extra={"key": "/".join(key)})
+            logger.exception("reconcile failed")
             plan = Plan()
             error = Bug(f"the operator failed on this object: {type(bug).__name__}: {bug}")
+        if error is None:
+            self._applied(world.entry)
         if isinstance(error, Conflict | Unavailable) and world.entry.value.status.get("conditions"):
             return error  # Says nothing about the service: its conditions stay as they are.
         return await self._report(world, plan, error)
@@ -98,7 +112,7 @@ class Reconciler:
         for kind, child in [] if errors else plan.delete:
             try:
                 await self._cluster.delete(kind, *child.name, uid=child.uid)
-                logger.info("deleted %s %s", kind.kind, child.name[1], extra={"key": "/".join(world.entry.name)})
+                logger.info("deleted %s %s", kind.kind, child.name[1])
             except SpringtideError as error:
                 errors.append(error)
         # One that a person has to solve says more than one that passes.
@@ -117,7 +131,7 @@ class Reconciler:
         except Invalid as error:
             raise Invalid(f"{kind.kind} {name} is refused: {error}") from error
         self._cache.put(kind, live)
-        logger.info("applied %s %s", kind.kind, name, extra={"key": "/".join(world.entry.name)})
+        logger.info("applied %s %s", kind.kind, name)
 
     async def _adoptable(self, world: World, kind: Kind, name: str) -> str | None:
         """Return the uid of the live object of that name if it is ours, None if there is none."""

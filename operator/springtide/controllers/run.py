@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -18,8 +19,11 @@ from springtide.clients.kubernetes import KubernetesCluster
 from springtide.clients.route import HttpRoute
 from springtide.controllers import handlers
 from springtide.controllers.cache import Cache, Name
+from springtide.controllers.generations import Generations
 from springtide.controllers.health import serve_health
-from springtide.controllers.listing import Listing
+from springtide.controllers.listing import WATCHED, Listing
+from springtide.controllers.liveness import Liveness
+from springtide.controllers.metrics import Metrics
 from springtide.controllers.queue import WorkQueue
 from springtide.controllers.reconcile import Reconciler
 from springtide.controllers.worker import keep_looking, work
@@ -37,11 +41,14 @@ _STUCK_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Options:
-    """How the operator runs; what shows in child objects is in `settings`. No namespaces means all of them."""
+    """How the operator runs; what shows in child objects is in `settings`.
+
+    No namespaces means all of them, port 0 any free one.
+    """
 
     settings: Settings
     namespaces: Sequence[str] = ()
-    health_port: int | None = 8080
+    health_port: int = 8080
     definition_seconds: float = _DEFINITION_SECONDS
 
 
@@ -50,13 +57,14 @@ async def run(options: Options) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    metrics = Metrics()
     try:
-        cluster = await KubernetesCluster.connect()
+        cluster = await KubernetesCluster.connect(metrics.requested)
     except SpringtideError as error:
         logger.error("%s", error)
         return 1
     try:
-        return await Operator(options, cluster, stop).run()
+        return await Operator(options, cluster, stop, metrics).run()
     except Exception:
         logger.exception("the operator ends by an error of its own")
         return 1
@@ -67,30 +75,35 @@ async def run(options: Options) -> int:
 class Operator:
     """One run of the operator."""
 
-    def __init__(self, options: Options, cluster: KubernetesCluster, stop: asyncio.Event) -> None:
+    def __init__(self, options: Options, cluster: KubernetesCluster, stop: asyncio.Event, metrics: Metrics) -> None:
         self._options = options
         self._stop = stop
-        self._cache = Cache()
-        self._queue: WorkQueue[Name] = WorkQueue()
-        self._listing = Listing(cluster, self._cache, self._queue, list(options.namespaces) or [None])
+        self._metrics = metrics
+        self._liveness = Liveness(WATCHED)
+        generations = Generations(metrics.spec_to_applied.observe)
+        self._cache = Cache(generations.see)
+        self._queue: WorkQueue[Name] = WorkQueue(metrics)
+        metrics.read_queue(self._queue)
+        metrics.read_cache(self._cache)
+        namespaces: list[str | None] = [*options.namespaces] or [None]
+        self._listing = Listing(cluster, self._cache, self._queue, namespaces, self._liveness)
         # Outside a cluster the names and addresses of Services lead nowhere.
         self._route = HttpRoute() if "KUBERNETES_SERVICE_HOST" in os.environ else None
-        self._reconciler = Reconciler(cluster, self._cache, options.settings, _now, self._route)
+        self._reconciler = Reconciler(cluster, self._cache, options.settings, _now, self._route, generations.applied)
         self._failed = ""
         self._listed = False
 
     async def run(self) -> int:
         """Start everything, wait for the end, stop everything."""
-        health = None
-        if self._options.health_port is not None:
-            health = await serve_health(self._options.health_port, self._unhealthy, self._unready)
+        health = await serve_health(self._options.health_port, self._unhealthy, self._unready, self._metrics.text)
+        port = health.addresses[0][1]
+        logger.info("health and metrics are served on port %s", port, extra={"port": port})
         try:
             if not await self._until_stopped(self._read_cluster()):
                 return 0 if self._stop.is_set() else 1
             return await self._serve()
         finally:
-            if health is not None:
-                await health.cleanup()
+            await health.cleanup()
 
     async def _read_cluster(self) -> bool:
         try:
@@ -111,7 +124,8 @@ class Operator:
     async def _serve(self) -> int:
         loop = asyncio.get_running_loop()
         # Ours come first: when kopf ends it waits for every task that was started after it.
-        ours = [loop.create_task(work(self._queue, self._reconciler), name=f"worker {n}") for n in range(_WORKERS)]
+        worker = functools.partial(work, self._queue, self._reconciler, self._metrics.reconciled)
+        ours = [loop.create_task(worker(), name=f"worker {n}") for n in range(_WORKERS)]
         ours.append(loop.create_task(self._listing.keep_comparing(), name="comparing"))
         if self._route is not None:
             ours.append(loop.create_task(keep_looking(self._queue, self._cache), name="looking"))
@@ -142,7 +156,7 @@ class Operator:
     async def _watch(self, started: asyncio.Event) -> None:
         namespaces = self._options.namespaces
         await kopf.operator(
-            registry=handlers.registry(self._cache, self._queue),
+            registry=handlers.registry(self._cache, self._queue, self._liveness),
             settings=handlers.settings(),
             standalone=True,
             # Left to itself, kopf looks up the name of the process's user, and a container's user often has none.
@@ -169,7 +183,7 @@ class Operator:
             return self._failed
         if self._queue.longest_work() > _STUCK_SECONDS:
             return "a reconcile is stuck"
-        return ""
+        return self._liveness.silent()
 
     def _unready(self) -> str:
         return self._failed or ("" if self._listed else "the cluster has not been read yet")

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from springtide.api.errors import (
@@ -18,6 +19,7 @@ from springtide.api.errors import (
 from springtide.controllers.cache import Cache, Name
 from springtide.controllers.queue import WorkQueue
 from springtide.controllers.reconcile import Reconciler
+from springtide.controllers.subject import about
 
 logger = logging.getLogger(__name__)
 
@@ -58,18 +60,26 @@ async def keep_looking(queue: WorkQueue[Name], cache: Cache) -> None:
             await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def work(queue: WorkQueue[Name], reconciler: Reconciler) -> None:
+Observe = Callable[[float, SpringtideError | None], None]
+"""Hears of each reconcile for how many seconds it ran and what went wrong."""
+
+
+async def work(queue: WorkQueue[Name], reconciler: Reconciler, observe: Observe) -> None:
     """Reconcile key after key for ever."""
+    clock = asyncio.get_running_loop().time
     while True:
         key = await queue.get()
-        try:
-            error = await reconciler.reconcile(key)
-        except Exception as bug:
-            logger.exception("reconcile failed", extra={"key": "/".join(key)})
-            error = Bug(str(bug))
-        finally:
-            queue.done(key)
-        settle(queue, key, error)
+        started = clock()
+        with about(key="/".join(key)):
+            try:
+                error = await reconciler.reconcile(key)
+            except Exception as bug:
+                logger.exception("reconcile failed")
+                error = Bug(str(bug))
+            finally:
+                queue.done(key)
+            observe(clock() - started, error)
+            settle(queue, key, error)
 
 
 def settle(queue: WorkQueue[Name], key: Name, error: SpringtideError | None) -> None:
@@ -83,5 +93,4 @@ def settle(queue: WorkQueue[Name], key: Name, error: SpringtideError | None) -> 
         delay = queue.retry(key, base=retry.base, cap=retry.cap, at_least=at_least)
     if error is not None:
         level = logging.DEBUG if isinstance(error, Conflict | Silent) else logging.WARNING
-        extra = {"key": "/".join(key), "reason": error.reason, "retrySeconds": delay}
-        logger.log(level, "%s", error, extra=extra)
+        logger.log(level, "%s", error, extra={"reason": error.reason, "retrySeconds": delay})
