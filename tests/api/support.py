@@ -193,16 +193,21 @@ def operator_kubeconfig(kubeconfig: Path, api: Api, target: Path) -> Path:
     """Write the kubeconfig of a ServiceAccount with the permissions that the chart gives, and no others."""
     template = (ROOT / "charts/springtide/templates/rbac.yaml").read_text()
     rules = yaml.safe_load(template[template.index("rules:") : template.index("{{- if .Values.namespaces")])["rules"]
+    # The chart has a ClusterRole, bound in each namespace that is served; a Role comes to the same for one namespace.
+    return account_kubeconfig(kubeconfig, api, "operator", rules, target)
+
+
+def account_kubeconfig(kubeconfig: Path, api: Api, account: str, rules: list[Any], target: Path) -> Path:
+    """Write the kubeconfig of a new ServiceAccount that has these permissions in the namespace, and no others."""
     namespace, rbac = api.namespace, "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
     accounts = "/api/v1/namespaces/{namespace}/serviceaccounts"
-    name = {"metadata": {"name": "operator"}}
+    name = {"metadata": {"name": account}}
     api.call("POST", accounts, name)
-    # The chart has a ClusterRole, bound in each namespace that is served; a Role comes to the same for one namespace.
     api.call("POST", f"{rbac}/roles", name | {"rules": rules})
-    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator"}
-    subject = {"kind": "ServiceAccount", "name": "operator", "namespace": namespace}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account}
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
     api.call("POST", f"{rbac}/rolebindings", name | {"roleRef": reference, "subjects": [subject]})
-    token = api.call("POST", f"{accounts}/operator/token", {"spec": {"expirationSeconds": 3600}})["status"]["token"]
+    token = api.call("POST", f"{accounts}/{account}/token", {"spec": {"expirationSeconds": 3600}})["status"]["token"]
     written = yaml.safe_load(kubeconfig.read_text())
     written["users"] = [{"name": one["name"], "user": {"token": token}} for one in written["users"]]
     target.write_text(yaml.safe_dump(written))
