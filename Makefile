@@ -49,7 +49,7 @@ test-cluster: ## Run everything in real clusters with real nodes
 lint: verify ## Check style, types, layers and generated files
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
-	$(RUN_ALL) mypy
+	MYPY_CACHE_DIR=$${XDG_CACHE_HOME:-$$HOME/.cache}/springtide/mypy $(RUN_ALL) mypy
 	$(RUN) lint-imports
 
 .PHONY: generate

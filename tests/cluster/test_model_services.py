@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 import time
@@ -14,6 +15,7 @@ from hack.cluster import fault
 from hack.cluster.control_plane import kubectl
 from hack.cluster.spec import Spec
 from hack.demo.install import SYSTEM
+from hack.images.catalog import ROOT
 from hack.shell import Failure
 
 from .support import NAMESPACE, ask, chat, condition, eventually, get, service_address, serving_pods
@@ -43,7 +45,7 @@ def scale(spec: Spec, name: str, replicas: int) -> None:
     kubectl(spec, "scale", f"modelservice/{name}", f"--namespace={NAMESPACE}", f"--replicas={replicas}")
 
 
-def answers(address: str) -> bool:
+def serves(address: str) -> bool:
     try:
         return bool(ask(address, "/readyz", seconds=5))
     except OSError:
@@ -54,6 +56,23 @@ def tokens_served(pod: dict[str, Any]) -> float:
     """Return how many tokens a pod has generated, by its own counter."""
     lines = ask(f"{pod['status']['podIP']}:8000", "/metrics").splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith("springtide_generation_tokens_total"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def examples(demo: Spec) -> None:
+    """Have both examples Ready with one replica, whatever other tests did to them."""
+    kubectl(demo, "apply", f"--namespace={NAMESPACE}", f"--filename={ROOT}/examples")
+    for name in "chat", "embed":
+        scale(demo, name, 1)
+        eventually(functools.partial(is_settled, demo, name), f"{name} to be Ready", 120)
+
+
+def is_settled(spec: Spec, name: str) -> bool:
+    found = get(spec, "modelservice", name)
+    status = found.get("status", {})
+    ready = condition(spec, name, "Ready").get("status") == "True"
+    current = status.get("observedGeneration") == found["metadata"]["generation"]
+    return ready and current and len(serving_pods(spec, name)) == 1
 
 
 def test_columns_read_well(demo: Spec) -> None:
@@ -171,7 +190,7 @@ def test_requests_in_flight_survive_the_end_of_their_pod(demo: Spec) -> None:
         eventually(lambda: condition(demo, "drain", "Ready").get("status") == "True", "it to be Ready", 120)
         address = service_address(demo, "drain")
         # the operator asked through its own node's rules; those of the node that the host goes through may be later
-        eventually(lambda: answers(address), "the Service to answer the host", 20)
+        eventually(lambda: serves(address), "the Service to answer the host", 20)
         pod = serving_pods(demo, "drain")[0]["metadata"]["name"]
         body = {"model": "drain", "messages": [{"role": "user", "content": "Tell me a story."}], "max_tokens": 60}
         answers: list[str] = []
