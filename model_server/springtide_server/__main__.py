@@ -1,5 +1,7 @@
 """The command `springtide-model-server`."""
 
+from springtide_server import early  # noqa: F401, I001  # first, since the others take a second
+
 import argparse
 import os
 import sys

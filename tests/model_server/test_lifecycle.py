@@ -174,3 +174,20 @@ def test_sigterm_while_loading(minilm: Path) -> None:
         server._wait_for(lambda: server.client.get("/readyz").status_code == 503)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(60) == 0
+
+
+def test_a_signal_before_the_server_listens_ends_it_at_once(minilm: Path) -> None:
+    command = [sys.executable, "-m", "springtide_server", "--model", str(minilm), "--served-model-name", "m"]
+    with subprocess.Popen([*command, "--task", "Embed", "--port", "0"], stderr=subprocess.PIPE, text=True) as process:
+        while not handles_sigterm(process.pid):
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "listening" not in log, "the signal came too late to show anything"
+
+
+def handles_sigterm(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = int(next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")), 16)
+    return bool(caught & 1 << signal.SIGTERM - 1)
