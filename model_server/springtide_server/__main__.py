@@ -72,8 +72,8 @@ def _set_environment() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TRANSFORMERS_OFFLINE"] = "1"
     os.environ.setdefault("HF_HOME", str(Path(tempfile.gettempdir(), "huggingface")))
-    # Threads that spin at a barrier take the CPU from the one they wait for wherever CPUs are shared: on 2 contended
-    # cores, SmolLM2-135M wrote 3 tokens a second spinning and 13 sleeping.
+    # Threads that spin at a barrier may take the CPU from the one they wait for where CPUs are shared. It costs a tenth
+    # on idle cores and guards against a collapse seen in one of two rounds on busy ones (docs/benchmarks.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
