@@ -13,6 +13,8 @@ from hack.cluster import lifecycle
 from hack.cluster.spec import Spec, clusters, find
 
 ROOT = Path(__file__).resolve().parents[1]
+# Two checkouts can be tested side by side when one of them sets this, to something like "-2".
+SUFFIX = os.environ.get("SPRINGTIDE_TEST_SUFFIX", "")
 
 
 @pytest.fixture(scope="session")
@@ -35,20 +37,21 @@ def make_cluster() -> Iterator[Callable[[Spec], Spec]]:
 @pytest.fixture(scope="session")
 def demo() -> Iterator[Spec]:
     """The cluster that `make demo` makes, under a name of its own."""
-    environment = {**os.environ, "SPRINGTIDE_CLUSTER": "test-demo"}
+    name = f"test-demo{SUFFIX}"
+    environment = {**os.environ, "SPRINGTIDE_CLUSTER": name}
     for old in clusters():
-        if old.name == "test-demo":
+        if old.name == name:
             lifecycle.down(old)
     made = subprocess.run(["make", "demo"], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert made.returncode == 0, made.stdout + made.stderr
     assert "The capital of France is Paris" in made.stdout
-    yield find("test-demo")
+    yield find(name)
     gone = subprocess.run(["make", "demo-down"], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert gone.returncode == 0, gone.stderr
-    assert not [spec for spec in clusters() if spec.name == "test-demo"]
+    assert not [spec for spec in clusters() if spec.name == name]
 
 
 @pytest.fixture(scope="session")
 def kubeconfig(make_cluster: Callable[[Spec], Spec]) -> Path:
     """Administrator's kubeconfig of a control plane without nodes."""
-    return make_cluster(Spec("test-api", nodes=0)).kubeconfig
+    return make_cluster(Spec(f"test-api{SUFFIX}", nodes=0)).kubeconfig
