@@ -12,7 +12,7 @@ from typing import NoReturn, get_args
 
 from springtide_server import folder, logs
 from springtide_server.errors import ModelError
-from springtide_server.protocol import Task
+from springtide_server.protocol import DTYPES, Task
 from springtide_server.server import Settings, exit_now, listen, serve
 
 # Kubernetes shows the text of this file as the reason of a container that ended.
@@ -49,6 +49,12 @@ def _arguments() -> Settings:
     add("--model", required=True, type=Path, metavar="DIR", help="folder with config.json, safetensors and tokenizer")
     add("--served-model-name", required=True, metavar="NAME", help="what clients send as `model`")
     add("--task", required=True, choices=get_args(Task), help="what the model is for")
+    add(
+        "--dtype",
+        default="auto",
+        choices=DTYPES,
+        help="of the weights; auto: bfloat16 on a GPU, else float32",
+    )
     add("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104 (a pod is reached from outside)
     add("--port", default=8000, type=_at_least(0), help="port to listen on; 0 takes a free one")
     add("--drain-seconds", default=5, type=_at_least(0), help="after SIGTERM: not ready, but still serving")

@@ -29,6 +29,7 @@ class Settings:
     model: Path
     served_model_name: str
     task: Task
+    dtype: str
     host: str
     port: int
     drain_seconds: float
@@ -60,7 +61,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     metrics = Metrics()
-    engine = SerialEngine(settings.model, settings.task, settings.max_queue, metrics)
+    engine = SerialEngine(settings.model, settings.task, settings.dtype, settings.max_queue, metrics)
     app = ModelApp(settings.served_model_name, settings.task, engine, metrics)
     config = uvicorn.Config(
         app.asgi,

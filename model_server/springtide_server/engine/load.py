@@ -32,8 +32,8 @@ class Loaded(NamedTuple):
     tokenizer: Tokenizer
 
 
-def load(folder: Path, task: Task, phase: Phase) -> Loaded:
-    """The model, warm. `phase(name)` times a part of the load; raises ModelError."""
+def load(folder: Path, task: Task, dtype: str, phase: Phase) -> Loaded:
+    """The model, warm. `dtype` is one of `DTYPES`; `phase(name)` times a part of the load; raises ModelError."""
     _set_up()
     model_type = read_json(folder / "config.json")["model_type"]
     if model_type not in CONFIG_MAPPING:
@@ -46,8 +46,9 @@ def load(folder: Path, task: Task, phase: Phase) -> Loaded:
         if task == "Generate" and not tokenizer.has_chat_template:
             raise ModelError(f"{folder} has no chat template; add chat_template.jinja, or use an instruct model")
     with phase("weights"):
-        weights = _weights(folder, AutoModelForCausalLM if task == "Generate" else AutoModel)
+        weights = _weights(folder, AutoModelForCausalLM if task == "Generate" else AutoModel, dtype)
     model = _generator(folder, weights, tokenizer) if task == "Generate" else _embedder(folder, weights, tokenizer)
+    log.info("weights loaded", extra={"fields": {"dtype": str(weights.dtype).removeprefix("torch.")}})
     with phase("warmup"):
         # One pass allocates what the first request would otherwise wait for.
         warmup = [0] * min(16, model.context_length - 1)
@@ -72,11 +73,12 @@ def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _weights(folder: Path, kind: Any) -> PreTrainedModel:
-    dtype = torch.bfloat16 if _device().type == "cuda" else torch.float32
+def _weights(folder: Path, kind: Any, dtype: str) -> PreTrainedModel:
+    if dtype == "auto":
+        dtype = "bfloat16" if _device().type == "cuda" else "float32"
     model, report = kind.from_pretrained(
         folder,
-        dtype=dtype,
+        dtype=getattr(torch, dtype),
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,

@@ -31,8 +31,8 @@ class SerialEngine:
     tokenizer: "Tokenizer"
     context_length: int
 
-    def __init__(self, folder: Path, task: Task, places: int, metrics: Metrics) -> None:
-        self._folder, self._task, self._metrics = folder, task, metrics
+    def __init__(self, folder: Path, task: Task, dtype: str, places: int, metrics: Metrics) -> None:
+        self._folder, self._task, self._dtype, self._metrics = folder, task, dtype, metrics
         self._queue = JobQueue(places)
         self._thread = threading.Thread(target=self._live, name="engine", daemon=True)
         self.state: Literal["loading", "ready", "failed"] = "loading"
@@ -90,7 +90,7 @@ class SerialEngine:
                 from springtide_server.engine.load import load
             except ModuleNotFoundError as error:
                 raise ModelError(f"{error.name} is not installed; install springtide-model-server[torch]") from None
-        model, self.tokenizer = load(self._folder, self._task, self._phase)
+        model, self.tokenizer = load(self._folder, self._task, self._dtype, self._phase)
         self.context_length = model.context_length
         return model
 
