@@ -80,13 +80,20 @@ def test_an_unlisted_image_is_named(api: Api, allow: Callable[..., None]) -> Non
     assert said.endswith(f"{head}: spec.runtime.image: docker.io/team/server:v1 {advice}"), said
     said = refusal(api, "unlisted", model={"uri": "oci://elsewhere.org/chat", "revision": "v2"})
     assert said.endswith(f"{head}: spec.model.uri: elsewhere.org/chat:v2 {advice}"), said
+    pools = [{"name": "cpu", "runtime": {"image": "team/server:v1"}}]
+    said = refusal(api, "unlisted", model=model, pools=pools)
+    assert said.endswith(f"{head}: spec.pools[cpu].runtime.image: docker.io/team/server:v1 {advice}"), said
+    pools = [{"name": "cpu", "model": {"uri": "oci://elsewhere.org/chat:v2"}}]
+    said = refusal(api, "unlisted", model=model, pools=pools)
+    assert said.endswith(f"{head}: spec.pools[cpu].model.uri: elsewhere.org/chat:v2 {advice}"), said
+    assert refusal(api, "unlisted", model={"uri": "hf://elsewhere/chat"}) == "", "what is no image is not pulled"
 
 
 def test_a_list_too_long_for_a_message(api: Api, tenant: Api) -> None:
     entries = [f"registry-{number}.example.com/team/models" for number in range(500)]
     api.patch(f"{CONFIG_MAPS}/{PARAMETERS}", {"data": {"images": "\n".join(entries)}})
     try:
-        advice = "spec.model.uri: is not in the image allow-list of this cluster; ask an administrator to add"
+        advice = "an image of spec is not in the image allow-list of this cluster; ask an administrator to add"
         eventually(lambda: advice in refusal(api, "unlisted"))
         assert refusal(api, "listed", model={"uri": f"oci://{entries[-1]}:v1"}) == ""
     finally:

@@ -124,7 +124,11 @@ def test_every_exception_is_needed() -> None:
 
 def test_the_admission_policies_know_every_field_that_chooses_what_runs() -> None:
     schema = VERSIONS["ModelService-v1alpha1"]["schema"]["openAPIV3Schema"]
-    chosen = {"image", "args", "command", "env", "uri"}
+    chosen = {"image", "args", "command", "env", "uri", "credentialsSecretName", "claimName"}
     found = {node.path for node in nodes(schema) if node.path.startswith(".spec") and node.name in chosen}
-    known = {".spec.runtime.image", ".spec.runtime.args", ".spec.runtime.args[]", ".spec.model.uri"}
+    runtime = {"image", "args", "args[]", "command", "command[]", "env", "env[]"}
+    places = (".spec", ".spec.pools[]")
+    known = {f"{place}.runtime.{name}" for place in places for name in runtime}
+    known |= {f"{place}.{name}" for place in places for name in ("model.uri", "model.credentialsSecretName")}
+    known.add(".spec.cache.claimName")
     assert found == known, "extend charts/springtide/templates/admission.yaml and tests/api/test_policy.py, then this"

@@ -3,7 +3,7 @@
 import pytest
 
 from springtide.api.errors import Unavailable
-from springtide.clients.cluster import POD, SERVICE, Kind, Object
+from springtide.clients.cluster import DEPLOYMENT, MODEL_SERVICE, POD, SERVICE, Kind, Object
 from springtide.controllers.cache import Cache
 from springtide.controllers.handlers import _observer
 from springtide.controllers.listing import WATCHED, Listing
@@ -65,7 +65,9 @@ async def test_a_kind_without_events_and_lists_is_named(clock: Clock, liveness: 
         pod = ready_pod()
         pod["metadata"]["resourceVersion"] = str(version)
         await observe(event={"type": "MODIFIED", "object": pod})
-    assert liveness.silent() == "no watch event and no complete LIST for 15 minutes of: Service"
+    assert liveness.silent() == "no watch event and no complete LIST for 15 minutes of: " + ", ".join(
+        kind.kind for kind in WATCHED if kind not in {MODEL_SERVICE, DEPLOYMENT, POD}
+    )
     cluster.away.clear()
     await listing.compare()
     assert liveness.silent() == ""
@@ -76,4 +78,4 @@ def test_an_api_server_that_is_briefly_down_changes_nothing(clock: Clock, livene
     assert clock.now < SILENT_SECONDS
     assert liveness.silent() == ""
     clock.now = SILENT_SECONDS + 1
-    assert liveness.silent().endswith("ModelService, Deployment, Service, Pod")
+    assert liveness.silent().endswith(", ".join(kind.kind for kind in WATCHED))

@@ -46,14 +46,15 @@ async def test_each_record_of_a_reconcile_tells_key_and_generation(
     worker = asyncio.create_task(work(queue, reconciler, lambda seconds, error: None))
     queue.add(KEY)
     await asyncio.sleep(0.05)
-    monkeypatch.setattr("springtide.controllers.reconcile.build", None)
+    monkeypatch.setattr("springtide.controllers.planning.build", None)
     queue.add(KEY)
     await asyncio.sleep(0.05)
     worker.cancel()
     logger.removeHandler(lines)
     messages = [record["message"] for record in lines.records]
-    assert messages[:3] == ["applied Deployment chat-cpu", "exceeded quota", "reconcile failed"]
-    assert "TypeError" in lines.records[2]["exception"]
+    assert messages[0] == "applied ServiceAccount chat"
+    assert "exceeded quota" in messages
+    assert "TypeError" in lines.records[messages.index("reconcile failed")]["exception"]
     assert {(record["key"], record["generation"]) for record in lines.records} == {("team-a/chat", 2)}
     logger.addHandler(lines)
     logger.warning("of nothing in particular")

@@ -13,17 +13,22 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from springtide.manifests.build import build, service_url
 from springtide.manifests.resolve import resolve
+from springtide.manifests.services import service_url
 from springtide.manifests.settings import Settings
-from tests.unit.samples import ROOT, SETTINGS, example, model_service
+from tests.unit.samples import ROOT, SETTINGS, children_of, example, model_service
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 MODEL = {"uri": "oci://registry.example.com/models/chat"}
 
 
+class Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def children(spec: dict[str, Any], settings: Settings = SETTINGS) -> dict[tuple[str, str], dict[str, Any]]:
-    return {(one["kind"], one["metadata"]["name"]): one for one in build(model_service(spec), settings)}
+    return {(one["kind"], one["metadata"]["name"]): one for one in children_of(model_service(spec), settings)}
 
 
 def pod(spec: dict[str, Any], settings: Settings = SETTINGS) -> dict[str, Any]:
@@ -33,7 +38,7 @@ def pod(spec: dict[str, Any], settings: Settings = SETTINGS) -> dict[str, Any]:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_golden(path: Path) -> None:
     golden = Path(__file__).parent / "golden" / path.name
-    made = yaml.safe_dump_all(build(example(path), SETTINGS), sort_keys=True, width=120)
+    made = yaml.dump_all(children_of(example(path)), Dumper=Dumper, sort_keys=True, width=120)
     if os.environ.get("SPRINGTIDE_UPDATE_GOLDEN"):
         golden.write_text(made)
     assert made == golden.read_text()
@@ -129,9 +134,9 @@ LABEL = st.from_regex(r"\A[a-z]([-a-z0-9]{0,20}[a-z0-9])?\Z")
 @given(name=LABEL, pools=st.lists(LABEL, min_size=1, max_size=4, unique=True))
 def test_build_is_deterministic_and_its_names_are_unique(name: str, pools: list[str]) -> None:
     service = model_service({"model": MODEL, "pools": [{"name": pool} for pool in pools]}, name=name)
-    made = build(service, SETTINGS)
-    assert made == build(service, SETTINGS)
+    made = children_of(service)
+    assert made == children_of(service)
     names = [(one["kind"], one["metadata"]["name"]) for one in made]
-    assert len(set(names)) == len(names) == 2 * len(pools) + 1
-    assert all(len(text) <= 63 for _, text in names)
+    assert len(set(names)) == len(names) == 4 * len(pools) + 3
+    assert all(len(text) <= 63 for kind, text in names if kind != "ControllerRevision")
     assert all(one["metadata"]["ownerReferences"][0]["uid"] == service.metadata.uid for one in made)

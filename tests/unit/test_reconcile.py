@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from springtide.api.errors import Forbidden, NameConflict, Silent, SpringtideError, Unavailable
+from springtide.api.errors import Conflict, Forbidden, Invalid, NameConflict, Silent, SpringtideError, Unavailable
 from springtide.clients.cluster import DEPLOYMENT, MODEL_SERVICE, POD, SERVICE, Kind, Object
 from springtide.clients.route import Route
 from springtide.controllers.cache import Cache
@@ -23,6 +23,7 @@ class MemoryCluster:
         self.objects: dict[tuple[Kind, str], Object] = {}
         self.sent: list[tuple[str, str]] = []
         self.statuses: list[Mapping[str, Any]] = []
+        self.events: list[Mapping[str, Any]] = []
         self.failures: dict[str, SpringtideError] = {}
         self._version = 100
 
@@ -51,10 +52,33 @@ class MemoryCluster:
         self.statuses.append(desired["status"])
         return written(SPEC, version=int(desired["metadata"]["resourceVersion"]) + 1, status=desired["status"])
 
+    async def record_event(self, event: Mapping[str, Any]) -> None:
+        self.events.append(event)
+
 
 def written(spec: Any, *, version: int = 1, status: Any = None) -> Object:
     metadata = {"namespace": KEY[0], "name": KEY[1], "uid": "u", "generation": 2, "resourceVersion": str(version)}
     return {"metadata": metadata, "spec": spec, "status": status or {}}
+
+
+def owned(name: str, *, version: int = 5, **fields: Any) -> Object:
+    """A child of the service that we applied."""
+    owner = {"apiVersion": "springtide.dev/v1alpha1", "kind": "ModelService", "uid": "u", "controller": True}
+    paths: dict[str, Any] = {"f:spec": {"f:selector": {}}} if fields else {}
+    metadata = {
+        "namespace": KEY[0],
+        "name": name,
+        "uid": "o",
+        "resourceVersion": str(version),
+        "labels": {"springtide.dev/service": "chat"},
+        "ownerReferences": [owner],
+        "managedFields": [{"manager": "springtide", "operation": "Apply", "fieldsV1": paths}],
+    }
+    return {"metadata": metadata, **fields}
+
+
+def put_owned(cache: Cache, kind: Kind, name: str, **fields: Any) -> None:
+    cache.put(kind, owned(name, **fields))
 
 
 @pytest.fixture
@@ -70,7 +94,8 @@ async def reconcile(
     route: Route | None = None,
 ) -> SpringtideError | None:
     cache = cache or Cache()
-    cache.put(MODEL_SERVICE, written(spec, status=status))
+    cluster.objects[MODEL_SERVICE, KEY[1]] = written(spec, status=status)
+    cache.put(MODEL_SERVICE, cluster.objects[MODEL_SERVICE, KEY[1]])
     return await Reconciler(cluster, cache, SETTINGS, lambda: "2026-01-01T00:00:00Z", route).reconcile(KEY)
 
 
@@ -81,7 +106,12 @@ def accepted(cluster: MemoryCluster) -> Mapping[str, Any]:
 
 async def test_everything_is_made_and_told_once(cluster: MemoryCluster) -> None:
     assert await reconcile(cluster) is None
-    assert cluster.sent == [("Deployment", "chat-cpu"), ("Service", "chat-cpu"), ("Service", "chat")]
+    sent = [kind for kind, _ in cluster.sent]
+    assert sent == [
+        *("ServiceAccount", "NetworkPolicy"),
+        *("Deployment", "Service", "PodDisruptionBudget"),
+        *("Service", "ControllerRevision"),
+    ]
     assert accepted(cluster)["status"] == "True"
 
 
@@ -96,16 +126,54 @@ async def test_nothing_is_sent_to_an_object_of_someone_else(cluster: MemoryClust
 
 async def test_nothing_is_deleted_while_its_successor_is_refused(cluster: MemoryCluster) -> None:
     cache = Cache()
-    labels = {"springtide.dev/service": "chat"}
-    owner = {"apiVersion": "springtide.dev/v1alpha1", "kind": "ModelService", "uid": "u", "controller": True}
-    metadata = {"namespace": KEY[0], "name": "chat-old", "uid": "o", "resourceVersion": "5"}
-    cache.put(DEPLOYMENT, {"metadata": metadata | {"labels": labels, "ownerReferences": [owner]}})
+    put_owned(cache, DEPLOYMENT, "chat-old")
     cluster.failures["Deployment"] = Forbidden("exceeded quota")
     assert isinstance(await reconcile(cluster, cache=cache), Forbidden)
     assert not [one for one in cluster.sent if one[0].startswith("delete")]
     cluster.failures.clear()
     await reconcile(cluster, cache=cache)
     assert ("delete Deployment", "chat-old") in cluster.sent
+
+
+async def test_nothing_is_deleted_for_a_service_that_changed_meanwhile(cluster: MemoryCluster) -> None:
+    cache = Cache()
+    put_owned(cache, DEPLOYMENT, "chat-old")
+
+    class Edited(MemoryCluster):
+        async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
+            live = await super().get(kind, namespace, name)
+            return live and live | {"metadata": live["metadata"] | {"generation": 3}}
+
+    edited = Edited()
+    assert isinstance(await reconcile(edited, cache=cache), Conflict)
+    assert not [one for one in edited.sent if one[0].startswith("delete")]
+
+
+async def test_what_cannot_be_changed_is_made_anew(cluster: MemoryCluster) -> None:
+    cache = Cache()
+    selector = {"matchLabels": {"app": "old"}}
+    put_owned(cache, DEPLOYMENT, "chat-cpu", spec={"selector": selector})
+    assert await reconcile(cluster, cache=cache) is None
+    assert ("delete Deployment", "chat-cpu") in cluster.sent
+    assert ("Deployment", "chat-cpu") not in cluster.sent
+    cache.remove(DEPLOYMENT, owned("chat-cpu", version=9))
+    assert await reconcile(cluster, cache=cache) is None
+    assert ("Deployment", "chat-cpu") in cluster.sent
+
+
+async def test_a_revision_that_was_refused_is_not_remembered(cluster: MemoryCluster) -> None:
+    cluster.failures["Deployment"] = Invalid("spec.template: no")
+    assert isinstance(await reconcile(cluster), Invalid)
+    assert not [one for one in cluster.sent if one[0] == "ControllerRevision"]
+
+
+async def test_events_are_told_once(cluster: MemoryCluster) -> None:
+    cluster.failures["Deployment"] = Forbidden("exceeded quota")
+    assert isinstance(await reconcile(cluster), Forbidden)
+    (event,) = cluster.events
+    assert (event["type"], event["reason"], event["regarding"]["name"]) == ("Warning", "Forbidden", "chat")
+    await reconcile(cluster, status=cluster.statuses[-1])
+    assert len(cluster.events) == 1
 
 
 async def test_an_api_server_that_is_away_says_nothing_about_the_service(cluster: MemoryCluster) -> None:
@@ -127,7 +195,7 @@ async def test_an_error_of_ours_is_a_condition(cluster: MemoryCluster, monkeypat
     def fail(*_: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("springtide.controllers.reconcile.build", fail)
+    monkeypatch.setattr("springtide.controllers.planning.build", fail)
     error = await reconcile(cluster)
     assert error is not None
     assert error.reason == "InternalError"
@@ -163,7 +231,10 @@ class SilentRoute:
 
 def ready_pod() -> Object:
     labels = {"springtide.dev/service": KEY[1], "springtide.dev/pool": "cpu", "springtide.dev/online": "true"}
-    metadata = {"namespace": KEY[0], "name": "chat-cpu-x", "uid": "p", "resourceVersion": "7", "labels": labels}
+    metadata: Object = {"namespace": KEY[0], "name": "chat-cpu-x", "uid": "p", "resourceVersion": "7", "labels": labels}
+    metadata["ownerReferences"] = [
+        {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "chat-cpu-5d4f", "controller": True}
+    ]
     return {"metadata": metadata, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
 
 
@@ -175,7 +246,7 @@ async def test_the_route_is_asked_once_a_pod_is_ready_and_asked_again_while_it_i
     assert not route.asked, "no pod could answer yet"
     cache.put(POD, ready_pod())
     assert isinstance(await reconcile(cluster, cache=cache, route=route), Silent)
-    assert route.asked == ["http://chat.team-a.svc"]
+    assert route.asked == ["http://chat.team-a.svc/readyz"]
     conditions = {one["type"]: one for one in cluster.statuses[-1]["conditions"]}
     assert conditions["Available"]["reason"] == "RouteNotAnswering"
 
@@ -184,4 +255,4 @@ async def test_a_service_with_offline_pools_alone_is_asked_through_its_first_poo
     route, cache = SilentRoute(), Cache()
     cache.put(POD, ready_pod())
     await reconcile(cluster, SPEC | {"pools": [{"name": "cpu", "tier": "Offline"}]}, cache, route=route)
-    assert route.asked == ["http://chat-cpu.team-a.svc"]
+    assert route.asked == ["http://chat-cpu.team-a.svc/readyz"]

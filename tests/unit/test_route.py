@@ -33,8 +33,13 @@ async def serving(*statuses: int) -> AsyncIterator[tuple[str, list[str]]]:
 
 async def test_a_server_that_is_ready_answers_at_once() -> None:
     async with serving(200) as (url, asked):
-        assert await HttpRoute().silence(url) == ""
-        assert asked == ["/readyz"]
+        assert await HttpRoute().silence(f"{url}/health") == ""
+        assert asked == ["/health"]
+
+
+async def test_a_server_without_that_page_answers_all_the_same() -> None:
+    async with serving(404) as (url, _):
+        assert await HttpRoute().silence(f"{url}/readyz") == ""
 
 
 async def test_one_failure_is_not_silence() -> None:

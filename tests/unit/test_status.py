@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from springtide.api.errors import Bug, Forbidden, Invalid, NameConflict, SpringtideError
+from springtide.manifests.revisions import plan_pools
 from springtide.status.compute import compute_refusal, compute_status
 from springtide.status.observed import ObservedDeployment, ObservedPod, observe_deployment, observe_pod
 from tests.unit.samples import SETTINGS, model_service
@@ -27,7 +28,9 @@ def status(
     silence: str = "",
 ) -> dict[str, Any]:
     deployments = {"cpu": deployment} if deployment else {}
-    return compute_status(model_service(spec), SETTINGS, deployments, pods, error, previous or {}, now, silence)
+    service = model_service(spec)
+    plans = plan_pools(service, SETTINGS)
+    return compute_status(service, plans, deployments, pods, error, previous or {}, now, silence)
 
 
 def conditions(made: dict[str, Any]) -> dict[str, tuple[str, str]]:
@@ -67,7 +70,9 @@ def test_ready() -> None:
     }
     assert made["url"] == "http://chat.team-a.svc"
     assert made["selector"] == "springtide.dev/pool=cpu,springtide.dev/service=chat"
-    assert made["pools"] == [{"name": "cpu", "desired": 1, "replicas": 1, "ready": 1, "updated": 1}]
+    assert made["pools"] == [
+        {"name": "cpu", "desired": 1, "replicas": 1, "ready": 1, "updated": 1, "revision": made["pools"][0]["revision"]}
+    ]
     assert (made["observedGeneration"], made["replicas"], made["readyReplicas"], made["targetReplicas"]) == (3, 1, 1, 1)
 
 
@@ -200,12 +205,21 @@ def test_errors(error: SpringtideError, accepted: tuple[str, str], abnormal: str
 
 def test_a_spec_that_cannot_be_read_keeps_the_rest() -> None:
     before = status()
-    made = compute_refusal(Invalid("spec.pools[0].tier: no"), 4, before, LATER)
+    made = compute_refusal(Invalid("spec.pools[0].tier: no"), 4, [READY_POD], before, LATER)
     assert conditions(made)["Accepted"] == ("False", "InvalidSpec")
     assert conditions(made)["Available"] == ("True", "ReplicasReady")
     assert conditions(made)["Stalled"] == ("True", "InvalidSpec")
     assert made["pools"] == before["pools"]
     assert made["observedGeneration"] == 4
+    gone = compute_refusal(Invalid("spec.pools[0].tier: no"), 4, [], made, LATER)
+    assert conditions(gone)["Available"] == ("False", "InvalidSpec")
+
+
+def test_times_never_go_back() -> None:
+    before = status(now=LATER)
+    after = status(pods=(), previous=before, now=NOW)
+    times = {one["type"]: one["lastTransitionTime"] for one in after["conditions"]}
+    assert times["Available"] == times["Ready"] == LATER
 
 
 def test_times_change_with_the_status_only() -> None:

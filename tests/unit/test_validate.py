@@ -123,16 +123,20 @@ def test_explain_applies_defaults(tmp_path: Path, capsys: pytest.CaptureFixture[
     shown = yaml.safe_load(capsys.readouterr().out)
     assert (shown["name"], shown["url"]) == ("chat", "http://chat.default.svc")
     first, second = shown["pools"]
-    assert (first["replicas"], first["online"], first["image"], first["task"]) == (3, False, "m:1", "Generate")
-    assert (second["replicas"], second["online"], second["modelReference"]) == (1, True, "x/y")
+    assert (first["replicas"], first["online"]) == (3, False)
+    assert (first["runtime"]["image"], first["model"]["task"]) == ("m:1", "Generate")
+    assert (second["replicas"], second["online"], second["model"]["location"]) == (1, True, "x/y")
 
 
 def test_explain_prints_the_children(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", str(ROOT / "examples/chat.yaml"), "--manifests", "--packages-claim=torch"]) == 0
     children = list(yaml.safe_load_all(capsys.readouterr().out))
-    assert [one["kind"] for one in children] == ["Deployment", "Service", "Service"]
+    assert [one["kind"] for one in children] == [
+        *("ServiceAccount", "NetworkPolicy", "Deployment", "Service", "PodDisruptionBudget", "Service"),
+        "ControllerRevision",
+    ]
     assert "ownerReferences" not in children[0]["metadata"]
-    volumes = children[0]["spec"]["template"]["spec"]["volumes"]
+    volumes = children[2]["spec"]["template"]["spec"]["volumes"]
     assert {"claimName": "torch", "readOnly": True} in [one.get("persistentVolumeClaim") for one in volumes]
 
 

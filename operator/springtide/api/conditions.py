@@ -36,6 +36,11 @@ class PoolStatus(ApiModel):
     replicas: Int32 = Field(ge=0, description="The replicas it has, of any revision.")
     ready: Int32 = Field(ge=0, description="The replicas that are ready.")
     updated: Int32 = Field(ge=0, description="The replicas of the newest revision.")
+    revision: str = Field(
+        default="",
+        max_length=64,
+        description="The newest revision, as in the label springtide.dev/revision of its pods.",
+    )
 
 
 class ModelServiceStatus(ApiModel):

@@ -6,11 +6,13 @@ from dataclasses import asdict
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from springtide.api.modelservice import ModelService
 from springtide.cli.validate import look
-from springtide.manifests.build import build, service_url
-from springtide.manifests.resolve import resolve
+from springtide.manifests.build import build
+from springtide.manifests.revisions import plan_pools
+from springtide.manifests.services import service_url
 from springtide.manifests.settings import Settings
 
 
@@ -37,17 +39,18 @@ def explain(files: Sequence[str], settings: Settings, *, manifests: bool) -> int
 
 def resolved(service: ModelService, settings: Settings) -> dict[str, Any]:
     """Return what each pool runs."""
-    pools = [asdict(resolve(service, pool, settings)) for pool in service.spec.pools]
+    plans = plan_pools(service, settings)
+    pools = [{"revision": plan.revision, **asdict(plan.pool)} for plan in plans]
     return {
         "name": service.metadata.name,
         "namespace": service.metadata.namespace,
         "url": service_url(service),
-        "pools": [{_camel(key): _plain(value) for key, value in pool.items()} for pool in pools],
+        "pools": [_plain(pool) for pool in pools],
     }
 
 
 def _children(service: ModelService, settings: Settings) -> list[dict[str, Any]]:
-    children = build(service, settings)
+    children = build(service, plan_pools(service, settings), settings)
     for child in children:
         # The owner has no uid before it exists, and an API server refuses a reference without one.
         del child["metadata"]["ownerReferences"]
@@ -60,4 +63,9 @@ def _camel(name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, BaseModel):
+        return value.model_dump(by_alias=True)
+    if isinstance(value, dict):
+        # Environment variables and resources keep their names.
+        return {key if key.isupper() or "/" in key else _camel(key): _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, tuple | list) else value

@@ -5,8 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-# The image is a placeholder: which one an operator was installed with is known to its cluster alone.
-DEFAULT_IMAGE = "springtide/model-server"
+from springtide.cli.settings import add_settings, settings_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,10 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 code = validate(parsed.files)
             case "explain":
                 from springtide.cli.explain import explain
-                from springtide.manifests.settings import Settings
 
-                settings = Settings(parsed.model_server_image, parsed.image_pull_policy, parsed.packages_claim or None)
-                code = explain(parsed.files, settings, manifests=parsed.manifests)
+                code = explain(parsed.files, settings_of(parsed), manifests=parsed.manifests)
             case _:
                 from springtide.cli.status import status
 
@@ -49,18 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     explain = commands.add_parser("explain", help=about, description=about[0].upper() + about[1:] + ".")
     _add_files(explain)
     explain.add_argument("--manifests", action="store_true", help="print the child objects instead")
-    explain.add_argument(
-        "--model-server-image",
-        default=DEFAULT_IMAGE,
-        help="image of pods whose ModelService names none, as the operator was installed; default: %(default)s",
-    )
-    explain.add_argument(
-        "--image-pull-policy",
-        default="IfNotPresent",
-        choices=["Always", "IfNotPresent", "Never"],
-        help="for images of pods; default: %(default)s",
-    )
-    explain.add_argument("--packages-claim", help="PersistentVolumeClaim with Python packages, if the operator has one")
+    add_settings(explain, default_images=True)
 
     about = "show the ModelServices of the cluster, and what keeps each from being ready"
     status = commands.add_parser("status", help=about, description=about[0].upper() + about[1:] + ".")

@@ -9,13 +9,11 @@ from collections.abc import Sequence
 
 from springtide.api.base import DNS_LABEL
 from springtide.cli.logs import configure_logs
+from springtide.cli.settings import VARIABLES, add_settings, settings_of
 from springtide.controllers.run import Options, run
-from springtide.manifests.settings import Settings
 
 _VARIABLES = {
-    "SPRINGTIDE_MODEL_SERVER_IMAGE": "--model-server-image",
-    "SPRINGTIDE_IMAGE_PULL_POLICY": "--image-pull-policy",
-    "SPRINGTIDE_PACKAGES_CLAIM": "--packages-claim",
+    **VARIABLES,
     "SPRINGTIDE_HEALTH_PORT": "--health-port",
     "SPRINGTIDE_LOG_LEVEL": "--log-level",
 }
@@ -26,8 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     parsed = _parser().parse_args(_from_environment() + given)
     configure_logs(parsed.log_level)
-    settings = Settings(parsed.model_server_image, parsed.image_pull_policy, parsed.packages_claim or None)
-    options = Options(settings, parsed.namespace, parsed.health_port)
+    options = Options(settings_of(parsed), parsed.namespace, parsed.health_port)
     return asyncio.run(run(options))
 
 
@@ -52,22 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_namespace,
         help="serve this namespace only; may be repeated; default: all [SPRINGTIDE_NAMESPACES, separated by commas]",
     )
-    parser.add_argument(
-        "--model-server-image",
-        required=True,
-        help="image of pods whose ModelService names none [SPRINGTIDE_MODEL_SERVER_IMAGE]",
-    )
-    parser.add_argument(
-        "--image-pull-policy",
-        default="IfNotPresent",
-        choices=["Always", "IfNotPresent", "Never"],
-        help="for images of pods [SPRINGTIDE_IMAGE_PULL_POLICY]",
-    )
-    parser.add_argument(
-        "--packages-claim",
-        help="PersistentVolumeClaim with Python packages that every pod mounts at /opt/packages, for clusters that "
-        "keep PyTorch outside the image; must exist in each namespace [SPRINGTIDE_PACKAGES_CLAIM]",
-    )
+    add_settings(parser, default_images=False)
     parser.add_argument(
         "--health-port",
         type=int,

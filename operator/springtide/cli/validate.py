@@ -9,9 +9,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from springtide.api.base import GROUP, VERSION
+from springtide.api.errors import Invalid
 from springtide.api.modelservice import ModelService
 from springtide.api.problems import Problem, problems
+from springtide.api.runtime import RuntimeName
 from springtide.cli.documents import BadYaml, Document, documents, read, title
+from springtide.manifests.revisions import plan_pools
+from springtide.manifests.settings import Settings
 
 API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "ModelService"
@@ -94,10 +98,22 @@ def inspect(document: Document) -> Found:
     # No answer about spec is lost for a bad name: a good one stands in for it.
     service, more = _parse({"metadata": metadata, "spec": value.get("spec")})
     wrong += more
+    if service is not None:
+        wrong += _unsupported(service)
     # Rules about names have no field that the API server could name; they are about metadata.name.
     lines = [(document.line_of(one.path or ("metadata", "name")), one) for one in wrong]
     lines.sort(key=lambda pair: pair[0])
     return Found(document.line, name, None if lines else service, tuple(lines))
+
+
+def _unsupported(service: ModelService) -> list[Problem]:
+    """Return what no field says by itself: what a pool's runtime can't do."""
+    named: dict[RuntimeName, str] = {"VLLM": "vllm", "SGLang": "sglang"}
+    try:
+        plan_pools(service, Settings("model-server", images=named))
+    except Invalid as error:
+        return [Problem((), str(error))]
+    return []
 
 
 def _metadata(written: Any) -> tuple[dict[str, Any], list[Problem]]:

@@ -28,7 +28,12 @@ MODEL_SERVICE = Kind(f"{GROUP}/{VERSION}", "ModelService", "modelservices")
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
 SERVICE = Kind("v1", "Service", "services")
 POD = Kind("v1", "Pod", "pods")
-CHILDREN = (DEPLOYMENT, SERVICE)
+REVISION = Kind("apps/v1", "ControllerRevision", "controllerrevisions")
+ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
+NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
+DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+EVENT = Kind("events.k8s.io/v1", "Event", "events")
+CHILDREN = (DEPLOYMENT, SERVICE, REVISION, ACCOUNT, NETWORK_POLICY, DISRUPTION_BUDGET)
 
 
 class Cluster(Protocol):
@@ -50,3 +55,6 @@ class Cluster(Protocol):
 
     async def patch_status(self, kind: Kind, desired: Mapping[str, Any]) -> Object:
         """Apply the status, unless the object changed since `metadata.resourceVersion`; return the result."""
+
+    async def record_event(self, event: Mapping[str, Any]) -> None:
+        """Create an Event; where there is one of its name already, count it once more."""

@@ -11,9 +11,10 @@ from kubernetes.aio import client, config
 
 from springtide.api.base import FIELD_MANAGER
 from springtide.api.errors import Bug, Conflict, Forbidden, Invalid, Missing, SpringtideError, Unavailable
-from springtide.clients.cluster import Kind, Object
+from springtide.clients.cluster import EVENT, Kind, Object
 
 _APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _PAGE = 500
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -107,6 +108,18 @@ class KubernetesCluster:
         metadata = desired["metadata"]
         path = kind.path(metadata["namespace"], metadata["name"], "status")
         return await self._apply("patch_status", kind, path, desired, force=True)
+
+    async def record_event(self, event: Mapping[str, Any]) -> None:
+        """Create an Event; where there is one of its name already, count it once more."""
+        namespace, name = event["metadata"]["namespace"], event["metadata"]["name"]
+        try:
+            await self._call("create", EVENT, "POST", EVENT.path(namespace), body=event)
+        except Conflict:
+            path = EVENT.path(namespace, name)
+            live = await self._call("get", EVENT, "GET", path)
+            count = (live.get("series") or {}).get("count", 1) + 1
+            series = {"series": {"count": count, "lastObservedTime": event["eventTime"]}}
+            await self._call("patch", EVENT, "PATCH", path, body=series, content_type=_MERGE)
 
     async def _apply(self, verb: str, kind: Kind, path: str, body: Mapping[str, Any], *, force: bool) -> Object:
         query = [("fieldManager", FIELD_MANAGER), ("force", str(force).lower())]

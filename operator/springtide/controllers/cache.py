@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from springtide.api.base import GROUP
-from springtide.clients.cluster import DEPLOYMENT, MODEL_SERVICE, POD, SERVICE, Kind
-from springtide.manifests.names import ONLINE_LABEL, POOL_LABEL, SERVICE_LABEL
+from springtide.api.modelservice import RESTARTED_AT
+from springtide.clients.cluster import CHILDREN, DEPLOYMENT, MODEL_SERVICE, POD, REVISION, Kind
+from springtide.manifests.names import ONLINE_LABEL, POOL_LABEL, REVISION_LABEL, SERVICE_LABEL
 from springtide.manifests.ownership import owned_fields
+from springtide.manifests.revisions import Record
 from springtide.status.observed import ObservedDeployment, ObservedPod, observe_deployment, observe_pod
 
 Name = tuple[str, str]
@@ -130,15 +132,10 @@ class Cache:
     def __init__(self, news: Callable[[Name, Entry[Written] | None], None] | None = None) -> None:
         """`news` is told of each change of a ModelService; see Store."""
         self.model_services: Store[Written] = Store(news)
-        self.deployments: Store[ObservedDeployment] = Store()
-        self.services: Store[None] = Store()
-        self.pods: Store[ObservedPod] = Store()
-        self._stores: dict[Kind, Store[Any]] = {
-            MODEL_SERVICE: self.model_services,
-            DEPLOYMENT: self.deployments,
-            SERVICE: self.services,
-            POD: self.pods,
-        }
+        self._stores: dict[Kind, Store[Any]] = {kind: Store() for kind in (*CHILDREN, POD)}
+        self._stores[MODEL_SERVICE] = self.model_services
+        self.deployments: Store[ObservedDeployment] = self._stores[DEPLOYMENT]
+        self.pods: Store[ObservedPod] = self._stores[POD]
 
     def store(self, kind: Kind) -> Store[Any]:
         """Return the store of a kind."""
@@ -184,9 +181,14 @@ def controller_of(metadata: Mapping[str, Any]) -> str:
 def _value(kind: Kind, live: Mapping[str, Any]) -> Any:
     if kind == MODEL_SERVICE:
         metadata = {key: live["metadata"].get(key) for key in ("name", "namespace", "uid", "generation")}
+        metadata["restartedAt"] = live["metadata"].get("annotations", {}).get(RESTARTED_AT, "")
         return Written(metadata, live.get("spec", {}), live.get("status", {}))
     if kind == DEPLOYMENT:
         return observe_deployment(live)
+    if kind == REVISION:
+        labels = live["metadata"].get("labels", {})
+        template = live.get("data", {}).get("template", {})
+        return Record(labels.get(POOL_LABEL, ""), labels.get(REVISION_LABEL, ""), live["revision"], template)
     if kind == POD:
         return observe_pod(live, pool_label=POOL_LABEL, online_label=ONLINE_LABEL)
     return None

@@ -7,27 +7,24 @@ from typing import Any
 
 import kopf
 
-from springtide.api.base import GROUP, VERSION
-from springtide.clients.cluster import DEPLOYMENT, MODEL_SERVICE, POD, SERVICE, Kind
+from springtide.clients.cluster import Kind
 from springtide.controllers.cache import Cache, Name
-from springtide.controllers.listing import labels_of
+from springtide.controllers.listing import WATCHED, labels_of
 from springtide.controllers.liveness import Liveness
 from springtide.controllers.queue import WorkQueue
 
-_GROUPS = {
-    MODEL_SERVICE: (GROUP, VERSION),
-    DEPLOYMENT: ("apps", "v1"),
-    SERVICE: ("", "v1"),
-    POD: ("", "v1"),
-}
+
+def _group(kind: Kind) -> tuple[str, str]:
+    group, _, version = kind.api_version.rpartition("/")
+    return group, version
 
 
 def registry(cache: Cache, queue: WorkQueue[Name], liveness: Liveness) -> kopf.OperatorRegistry:
     """Return the handlers that keep the cache and the queue up to date."""
     handlers = kopf.OperatorRegistry()
     kopf.on.login(registry=handlers)(kopf.login_via_client)
-    for kind, (group, version) in _GROUPS.items():
-        kopf.on.event(group, version, kind.plural, registry=handlers)(_observer(kind, cache, queue, liveness))
+    for kind in WATCHED:
+        kopf.on.event(*_group(kind), kind.plural, registry=handlers)(_observer(kind, cache, queue, liveness))
     return handlers
 
 
@@ -43,9 +40,9 @@ def settings() -> kopf.OperatorSettings:
     made.networking.request_timeout = 60
     # An integer, though typed otherwise: 600.0 is refused by the API server.
     made.watching.server_timeout = 600
-    for kind, (group, version) in _GROUPS.items():
+    for kind in WATCHED:
         if selector := labels_of(kind):
-            made.watching.label_selectors[group, version, kind.plural] = selector
+            made.watching.label_selectors[*_group(kind), kind.plural] = selector
     return made
 
 

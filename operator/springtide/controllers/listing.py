@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 
 from springtide.api.errors import Forbidden, Missing, SpringtideError, Unavailable
-from springtide.clients.cluster import DEPLOYMENT, MODEL_SERVICE, POD, SERVICE, Cluster, Kind
+from springtide.clients.cluster import CHILDREN, MODEL_SERVICE, POD, Cluster, Kind
 from springtide.controllers.cache import Cache, Name, reduce
 from springtide.controllers.liveness import Liveness
 from springtide.controllers.queue import WorkQueue
@@ -17,7 +17,7 @@ from springtide.manifests.names import SERVICE_LABEL
 
 logger = logging.getLogger(__name__)
 
-WATCHED = (MODEL_SERVICE, DEPLOYMENT, SERVICE, POD)
+WATCHED = (MODEL_SERVICE, *CHILDREN, POD)
 _PERIOD = 180.0
 
 

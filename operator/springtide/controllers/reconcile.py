@@ -4,46 +4,24 @@ It looks at the world, never at the event that woke it, so running it twice is h
 """
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
-from pydantic import ValidationError
-
 from springtide.api.errors import Bug, Conflict, Invalid, NameConflict, Silent, SpringtideError, Unavailable
-from springtide.api.modelservice import ModelService
-from springtide.api.problems import problems
-from springtide.clients.cluster import CHILDREN, MODEL_SERVICE, Cluster, Kind
+from springtide.clients.cluster import CHILDREN, DEPLOYMENT, MODEL_SERVICE, REVISION, Cluster, Kind
 from springtide.clients.route import Route
 from springtide.controllers.cache import Cache, Entry, Name, Written, reduce
+from springtide.controllers.events import Recorder
+from springtide.controllers.planning import KINDS, Plan, World, child_key, decide
 from springtide.controllers.subject import note
-from springtide.manifests.build import build, route_url
+from springtide.manifests.names import POOL_LABEL
 from springtide.manifests.ownership import is_current
+from springtide.manifests.services import readiness_url
 from springtide.manifests.settings import Settings
 from springtide.status.compute import compute_refusal, compute_status
 from springtide.status.observed import ObservedDeployment, ObservedPod
 
 logger = logging.getLogger(__name__)
-
-_KINDS = {kind.kind: kind for kind in CHILDREN}
-
-
-@dataclass(frozen=True)
-class World:
-    """What is known of one ModelService and its children."""
-
-    entry: Entry[Written]
-    children: Mapping[tuple[str, Name], Entry[Any]]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What has to change: the children to apply and the ones to delete; or why nothing can be planned."""
-
-    service: ModelService | None = None
-    apply: list[dict[str, Any]] = field(default_factory=list)
-    delete: list[tuple[Kind, Entry[Any]]] = field(default_factory=list)
-    error: SpringtideError | None = None
 
 
 class Reconciler:
@@ -68,6 +46,7 @@ class Reconciler:
         self._settings = settings
         self._clock = clock
         self._applied = applied
+        self._recorder = Recorder(cluster)
 
     async def reconcile(self, key: Name) -> SpringtideError | None:
         """Reconcile one ModelService; return what went wrong, for the queue to decide when to try again."""
@@ -102,25 +81,30 @@ class Reconciler:
         return World(entry, children)
 
     async def _apply(self, world: World, plan: Plan) -> SpringtideError | None:
-        errors = []
+        errors: list[SpringtideError] = []
+        failed = set()
         for desired in plan.apply:
+            pool = desired["metadata"]["labels"].get(POOL_LABEL)
+            if desired["kind"] == REVISION.kind and pool in failed:
+                continue  # What the API server refused is not worth remembering.
             try:
                 await self._apply_one(world, desired)
             except SpringtideError as error:
                 errors.append(error)
+                if desired["kind"] == DEPLOYMENT.kind:
+                    failed.add(pool)
         # What is no longer wanted may be all that serves while its successor can't be written.
-        for kind, child in [] if errors else plan.delete:
+        if plan.delete and not errors:
             try:
-                await self._cluster.delete(kind, *child.name, uid=child.uid)
-                logger.info("deleted %s %s", kind.kind, child.name[1])
+                await self._delete(world, plan)
             except SpringtideError as error:
                 errors.append(error)
         # One that a person has to solve says more than one that passes.
         return min(errors, key=lambda error: isinstance(error, Conflict | Unavailable), default=None)
 
     async def _apply_one(self, world: World, desired: dict[str, Any]) -> None:
-        kind, name = _KINDS[desired["kind"]], desired["metadata"]["name"]
-        child = world.children.get((kind.kind, (desired["metadata"]["namespace"], name)))
+        kind, name = KINDS[desired["kind"]], desired["metadata"]["name"]
+        child = world.children.get(child_key(desired))
         uid = child.uid if child else await self._adoptable(world, kind, name)
         try:
             live = await self._cluster.apply(kind, desired, uid=uid)
@@ -146,6 +130,17 @@ class Reconciler:
             )
         return child.uid
 
+    async def _delete(self, world: World, plan: Plan) -> None:
+        """Delete what is no longer wanted, unless the service is not what the cache has: then look again."""
+        entry = world.entry
+        live = await self._cluster.get(MODEL_SERVICE, *entry.name)
+        metadata = live["metadata"] if live else {}
+        if (metadata.get("uid"), metadata.get("generation")) != (entry.uid, entry.value.metadata["generation"]):
+            raise Conflict("the ModelService changed meanwhile")
+        for kind, child in plan.delete:
+            await self._cluster.delete(kind, *child.name, uid=child.uid)
+            logger.info("deleted %s %s", kind.kind, child.name[1])
+
     async def _look_again(self, kind: Kind, namespace: str, name: str) -> None:
         live = await self._cluster.get(kind, namespace, name)
         store = self._cache.store(kind)
@@ -162,40 +157,36 @@ class Reconciler:
         if entry is None or entry.uid != world.entry.uid:
             return None
         written, now = entry.value, self._clock()
+        deployments, pods = self._observed(entry)
         if plan.service is None:
             problem = error or Bug("nothing was planned")
-            status = compute_refusal(problem, written.metadata["generation"], written.status, now)
+            generation = written.metadata["generation"]
+            status = compute_refusal(problem, generation, pods, written.status, now, silence)
         else:
-            deployments, pods = self._observed(entry)
-            status = compute_status(
-                plan.service, self._settings, deployments, pods, error, written.status, now, silence
-            )
+            status = compute_status(plan.service, plan.pools, deployments, pods, error, written.status, now, silence)
         outcome = error or (Silent(silence) if silence else None)
         if is_current({"status": status}, entry.owned):
             return outcome
+        metadata = {"name": key[1], "namespace": key[0], "uid": entry.uid, "resourceVersion": str(entry.version)}
         body = {
             "apiVersion": MODEL_SERVICE.api_version,
             "kind": MODEL_SERVICE.kind,
-            "metadata": {
-                "name": key[1],
-                "namespace": key[0],
-                "uid": entry.uid,
-                "resourceVersion": str(entry.version),
-            },
+            "metadata": metadata,
             "status": status,
         }
         try:
             self._cache.put(MODEL_SERVICE, await self._cluster.patch_status(MODEL_SERVICE, body))
         except SpringtideError as failed:
             return failed
+        await self._recorder.record(entry, status, now)
         return outcome
 
     async def _silence(self, world: World, plan: Plan) -> str:
         """Return why nothing answers through the route; empty as well when no pod could."""
-        ready = any(pod.ready and not pod.deleting for pod in self._observed(world.entry)[1])
+        ready = [pod for pod in self._observed(world.entry)[1] if pod.ready and not pod.deleting]
         if self._route is None or plan.service is None or not ready:
             return ""
-        return await self._route.silence(route_url(plan.service))
+        return await self._route.silence(readiness_url(plan.service, plan.pools))
 
     def _observed(self, entry: Entry[Written]) -> tuple[dict[str, ObservedDeployment], list[ObservedPod]]:
         prefix = f"{entry.name[1]}-"
@@ -204,34 +195,6 @@ class Reconciler:
             for child in self._cache.deployments.of(entry.name)
             if child.owner == entry.uid
         }
-        return deployments, [pod.value for pod in self._cache.pods.of(entry.name)]
-
-
-def decide(world: World, settings: Settings) -> Plan:
-    """Return what has to change. Pure."""
-    try:
-        service = parse(world.entry.value)
-    except Invalid as error:
-        # What runs goes on running: a spec that can't be read is no order to stop.
-        return Plan(error=error)
-    wanted = build(service, settings)
-    names = {(child["kind"], (child["metadata"]["namespace"], child["metadata"]["name"])) for child in wanted}
-    apply = []
-    for desired in wanted:
-        child = world.children.get((desired["kind"], (desired["metadata"]["namespace"], desired["metadata"]["name"])))
-        if child is None or not is_current(desired, child.owned):
-            apply.append(desired)
-    delete = [
-        (_KINDS[kind], child)
-        for (kind, name), child in world.children.items()
-        if (kind, name) not in names and not child.deleting
-    ]
-    return Plan(service, apply, delete)
-
-
-def parse(written: Written) -> ModelService:
-    """Return the service as it was written; raises Invalid that names the fields. Pure."""
-    try:
-        return ModelService.model_validate({"metadata": dict(written.metadata), "spec": dict(written.spec)})
-    except ValidationError as error:
-        raise Invalid("; ".join(str(problem) for problem in problems(error)[:5])) from None
+        # Labels can be anyone's: only what a Deployment of ours made counts.
+        pods = [pod.value for pod in self._cache.pods.of(entry.name)]
+        return deployments, [pod for pod in pods if pod.owner.startswith(f"{prefix}{pod.pool}-")]

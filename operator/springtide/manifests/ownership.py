@@ -6,7 +6,7 @@ over or removed, and a field of ours that is no longer wanted, and never what de
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from springtide.api.base import FIELD_MANAGER
@@ -17,7 +17,7 @@ _QUANTITIES = {"requests", "limits"}
 
 
 class Keyed(dict[str, Any]):
-    """A list whose items the API server tells apart by keys: from the keys as JSON to the item."""
+    """A list whose items the API server tells apart by keys: from the keys as JSON to the item, in the live order."""
 
 
 def owned_fields(live: Mapping[str, Any], subresource: str = "") -> Any:
@@ -43,14 +43,33 @@ def _cut(value: Any, fields: Mapping[str, Any]) -> Any:
             if name.startswith("f:") and name[2:] in value
         }
     if isinstance(value, list) and all(name.startswith("k:") for name in names):
+        keyed = [(name, json.loads(name[2:])) for name in names]
         items = Keyed()
-        for name in names:
-            keys = json.loads(name[2:])
-            for item in value:
+        for item in value:
+            for name, keys in keyed:
                 if all(item.get(key) == wanted for key, wanted in keys.items()):
                     items[name[2:]] = _cut(item, fields[name])
         return items
     return value
+
+
+def plain(owned: Any) -> Any:
+    """Return what was cut as it was applied, with lists for keyed items."""
+    if isinstance(owned, Keyed):
+        return [plain(item) for item in owned.values()]
+    if isinstance(owned, dict):
+        return {name: plain(value) for name, value in owned.items()}
+    return [plain(item) for item in owned] if isinstance(owned, list) else owned
+
+
+def differs_at(desired: Mapping[str, Any], owned: Any, path: Sequence[str]) -> bool:
+    """Tell whether a field that we own has another value than the desired one."""
+    wanted: Any = desired
+    for name in path:
+        if not isinstance(owned, dict) or name not in owned:
+            return False
+        wanted, owned = wanted[name], owned[name]
+    return not _same(wanted, owned, quantities=False)
 
 
 def is_current(desired: Mapping[str, Any], owned: Any) -> bool:

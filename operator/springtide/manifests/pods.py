@@ -1,45 +1,78 @@
 """The pod of a pool: one container that serves the model, under the *restricted* Pod Security Standard."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from springtide.api.modelservice import ModelService
-from springtide.manifests.names import ONLINE_LABEL, POOL_LABEL, pool_selector, service_labels
+from springtide.manifests.delivery import Delivery, deliver
+from springtide.manifests.names import ONLINE_LABEL, REVISION_LABEL, pool_labels, pool_selector
 from springtide.manifests.resolve import ResolvedPool
+from springtide.manifests.runtimes import ROUTE_SECONDS
 from springtide.manifests.settings import Settings
 
 CONTAINER = "model-server"
-PORT = 8000
-MODEL_PATH = "/models/model"
 PACKAGES_PATH = "/opt/packages"
 USER = 65532
 
-# Once told to stop, the server is not ready at once, serves until every node's rules have learnt that (5 s), and has
-# another 25 s for the requests in flight.
-GRACE_SECONDS = 40
+_STARTUP_PERIOD = 2
+# Beyond the drain: for the server to end, and for the kubelet to be late.
+_SPARE_SECONDS = 10
 
 
-def pod_template(service: ModelService, pool: ResolvedPool, settings: Settings) -> dict[str, Any]:
-    """Return the pod template of a pool."""
-    labels = service_labels(service) | {POOL_LABEL: pool.name}
+def pod_template(service: ModelService, pool: ResolvedPool, revision: str, settings: Settings) -> dict[str, Any]:
+    """Return the pod template of a pool's revision."""
+    labels = pool_labels(service, pool.name) | {REVISION_LABEL: revision}
     if pool.online:
         labels[ONLINE_LABEL] = "true"
+    common = {
+        "imagePullPolicy": settings.image_pull_policy,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        # The last lines of the log become the message of a crash, which the status of the ModelService repeats.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    delivery = deliver(pool, settings, common | _resources(pool.requests, pool.limits))
     spec: dict[str, Any] = {
+        "serviceAccountName": service.metadata.name,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "terminationGracePeriodSeconds": ROUTE_SECONDS + pool.runtime.drain_seconds + _SPARE_SECONDS,
+        "securityContext": _security(pool),
         "topologySpreadConstraints": [_spread(service.metadata.name, pool.name)],
-        "containers": [_container(service, pool, settings)],
-        "volumes": _volumes(pool, settings),
+        "containers": [common | _server(service.metadata.name, pool, delivery, settings)],
+        "volumes": _volumes(pool, delivery, settings),
     }
+    if delivery.init_containers:
+        spec["initContainers"] = delivery.init_containers
+    if delivery.pull_secrets:
+        spec["imagePullSecrets"] = delivery.pull_secrets
+    if pool.accelerator:
+        # As the admission plugin ExtendedResourceToleration does where it is on.
+        spec["tolerations"] = [{"key": pool.accelerator.resource_name, "operator": "Exists", "effect": "NoSchedule"}]
     if pool.node_selector:
         spec["nodeSelector"] = dict(pool.node_selector)
-    return {"metadata": {"labels": labels}, "spec": spec}
+    return {"metadata": {"labels": labels, "annotations": _metrics(pool)}, "spec": spec}
+
+
+def _metrics(pool: ResolvedPool) -> dict[str, str]:
+    # Read by the scrape configuration that Prometheus' own chart has for pods.
+    port, path = str(pool.runtime.port), pool.runtime.metrics_path
+    return {"prometheus.io/scrape": "true", "prometheus.io/port": port, "prometheus.io/path": path}
+
+
+def _security(pool: ResolvedPool) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "runAsNonRoot": True,
+        "runAsUser": USER,
+        "runAsGroup": USER,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    if pool.cache_claim:
+        made |= {"fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"}
+    return made
 
 
 def _spread(service: str, pool: str) -> dict[str, Any]:
@@ -55,49 +88,60 @@ def _spread(service: str, pool: str) -> dict[str, Any]:
     }
 
 
-def _container(service: ModelService, pool: ResolvedPool, settings: Settings) -> dict[str, Any]:
+def _server(service: str, pool: ResolvedPool, delivery: Delivery, settings: Settings) -> dict[str, Any]:
+    runtime = pool.runtime
+    accelerators = {pool.accelerator.resource_name: pool.accelerator.count} if pool.accelerator else {}
     container: dict[str, Any] = {
         "name": CONTAINER,
-        "image": pool.image,
-        "imagePullPolicy": settings.image_pull_policy,
-        "command": ["springtide-model-server"],
-        "args": [
-            *("--model", MODEL_PATH),
-            *("--served-model-name", service.metadata.name),
-            *("--task", pool.task),
-            *("--port", str(PORT)),
-            *pool.args,
-        ],
-        # The root is read-only, so libraries that keep caches under the home directory need another one.
-        "env": [{"name": "HOME", "value": "/tmp"}],  # noqa: S108
-        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
-        # A large model may take half an hour to load; until then liveness is not asked.
-        "startupProbe": _probe("/readyz", period=2, failures=900),
-        "readinessProbe": _probe("/readyz", period=2, failures=3),
-        "livenessProbe": _probe("/healthz", period=10, failures=3),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        # The last lines of the log become the message of a crash, which the status of the ModelService repeats.
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [
-            {"name": "model", "mountPath": MODEL_PATH, "readOnly": True},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
-        ],
+        "image": runtime.image,
+        "args": list(runtime.args),
+        "env": _environment(service, pool, delivery, settings),
+        "ports": [{"name": "http", "containerPort": runtime.port, "protocol": "TCP"}],
+        # Liveness is not asked before the model is loaded.
+        "startupProbe": _probe(
+            runtime.readiness_path, period=_STARTUP_PERIOD, failures=-(-runtime.startup_seconds // _STARTUP_PERIOD)
+        ),
+        "readinessProbe": _probe(runtime.readiness_path, period=2, failures=3),
+        "livenessProbe": _probe(runtime.liveness_path, period=10, failures=3),
+        "volumeMounts": [*delivery.mounts, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+        **_resources(pool.requests, {**pool.limits, **accelerators}),
     }
-    resources = {
-        kind: {name: str(amount) for name, amount in amounts.items()}
-        for kind, amounts in (("requests", pool.requests), ("limits", pool.limits))
-        if amounts
-    }
-    if resources:
-        container["resources"] = resources
-    if settings.packages_claim:
-        container["env"].append({"name": "PYTHONPATH", "value": PACKAGES_PATH})
+    if runtime.command:
+        container["command"] = list(runtime.command)
+    if not pool.profile.stays:
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": ROUTE_SECONDS}}}
+    if pool.profile.shared_memory:
+        container["volumeMounts"].append({"name": "shared-memory", "mountPath": "/dev/shm"})  # noqa: S108
+    if _with_packages(pool, settings):
         container["volumeMounts"].append({"name": "packages", "mountPath": PACKAGES_PATH, "readOnly": True})
     return container
+
+
+def _environment(service: str, pool: ResolvedPool, delivery: Delivery, settings: Settings) -> list[dict[str, Any]]:
+    # First what arguments and later variables may refer to.
+    known = {
+        "MODEL_PATH": delivery.path,
+        "MODEL_NAME": service,
+        "PORT": str(pool.runtime.port),
+        "ACCELERATORS": str(pool.accelerator.count if pool.accelerator else 0),
+        "DRAIN_SECONDS": str(pool.runtime.drain_seconds),
+    }
+    if _with_packages(pool, settings):
+        known["PYTHONPATH"] = PACKAGES_PATH
+    return [{"name": name, "value": value} for name, value in {**known, **pool.runtime.env}.items()]
+
+
+def _with_packages(pool: ResolvedPool, settings: Settings) -> bool:
+    return settings.packages_claim is not None and pool.runtime.name == "ModelServer"
+
+
+def _resources(requests: Mapping[str, int | str], limits: Mapping[str, int | str]) -> dict[str, Any]:
+    made = {
+        kind: {name: str(amount) for name, amount in amounts.items()}
+        for kind, amounts in (("requests", requests), ("limits", limits))
+        if amounts
+    }
+    return {"resources": made} if made else {}
 
 
 def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
@@ -109,12 +153,11 @@ def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
     }
 
 
-def _volumes(pool: ResolvedPool, settings: Settings) -> list[dict[str, Any]]:
-    volumes: list[dict[str, Any]] = [
-        {"name": "model", "image": {"reference": pool.model_reference, "pullPolicy": "IfNotPresent"}},
-        {"name": "tmp", "emptyDir": {}},
-    ]
-    if settings.packages_claim:
+def _volumes(pool: ResolvedPool, delivery: Delivery, settings: Settings) -> list[dict[str, Any]]:
+    volumes = [*delivery.volumes, {"name": "tmp", "emptyDir": {}}]
+    if pool.profile.shared_memory:
+        volumes.append({"name": "shared-memory", "emptyDir": {"medium": "Memory"}})
+    if _with_packages(pool, settings):
         claim = {"claimName": settings.packages_claim, "readOnly": True}
         volumes.append({"name": "packages", "persistentVolumeClaim": claim})
     return volumes

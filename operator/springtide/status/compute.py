@@ -5,17 +5,16 @@ from typing import Any
 
 from springtide.api.errors import SpringtideError
 from springtide.api.modelservice import ModelService
-from springtide.manifests.build import service_url
 from springtide.manifests.names import pool_selector, selector_text
-from springtide.manifests.resolve import resolve
-from springtide.manifests.settings import Settings
-from springtide.status.conditions import Finding, PoolView, accepted, available, progress, ready
+from springtide.manifests.revisions import PoolPlan
+from springtide.manifests.services import service_url
+from springtide.status.conditions import Finding, PoolView, accepted, available, progress, ready, still_available
 from springtide.status.observed import ObservedDeployment, ObservedPod
 
 
 def compute_status(
     service: ModelService,
-    settings: Settings,
+    plans: Iterable[PoolPlan],
     deployments: Mapping[str, ObservedDeployment],
     pods: Iterable[ObservedPod],
     error: SpringtideError | None,
@@ -29,12 +28,8 @@ def compute_status(
     """
     pods = list(pods)
     pools = [
-        PoolView(
-            resolve(service, pool, settings),
-            deployments.get(pool.name),
-            [pod for pod in pods if pod.pool == pool.name],
-        )
-        for pool in service.spec.pools
+        PoolView(plan, deployments.get(plan.pool.name), [pod for pod in pods if pod.pool == plan.pool.name])
+        for plan in plans
     ]
     generation = service.metadata.generation
     judged = accepted(error)
@@ -56,21 +51,24 @@ def compute_status(
                 "replicas": pool.seen.replicas,
                 "ready": pool.seen.ready,
                 "updated": pool.seen.updated,
+                "revision": pool.plan.revision,
             }
             for pool in pools
         ],
     }
 
 
-def compute_refusal(error: SpringtideError, generation: int, previous: Mapping[str, Any], now: str) -> dict[str, Any]:
-    """Return the status of an object whose spec can't be read: what was running is left alone and still reported."""
+def compute_refusal(
+    error: SpringtideError,
+    generation: int,
+    pods: Sequence[ObservedPod],
+    previous: Mapping[str, Any],
+    now: str,
+    silence: str = "",
+) -> dict[str, Any]:
+    """Return the status of an object whose spec can't be acted on: what was running is left alone and still judged."""
     judged = accepted(error)
-    was = {one["type"]: one for one in previous.get("conditions", ())}.get("Available")
-    serving = (
-        Finding("Available", was["status"], was["reason"], was["message"])
-        if was
-        else Finding("Available", "Unknown", error.reason, "the spec can't be read")
-    )
+    serving = still_available(pods, silence, error.reason)
     summary = ready(judged, serving, [])
     kept = {key: value for key, value in previous.items() if key not in {"conditions", "observedGeneration"}}
     conditions = _timed([judged, serving, summary, *progress(summary)], generation, previous, now)
@@ -88,9 +86,14 @@ def _timed(findings: Sequence[Finding], generation: int, previous: Mapping[str, 
                 "type": finding.type,
                 "status": finding.status,
                 "observedGeneration": generation,
-                "lastTransitionTime": was["lastTransitionTime"] if same and was else now,
+                # A clock that goes back never takes the times with it.
+                "lastTransitionTime": was["lastTransitionTime"] if same and was else max(now, _time(was)),
                 "reason": finding.reason,
                 "message": finding.message,
             }
         )
     return made
+
+
+def _time(condition: Mapping[str, Any] | None) -> str:
+    return str(condition["lastTransitionTime"]) if condition else ""

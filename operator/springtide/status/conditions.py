@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from springtide.api.errors import Silent, SpringtideError, Unavailable
 from springtide.manifests.resolve import ResolvedPool
+from springtide.manifests.revisions import PoolPlan
 from springtide.status.causes import Cause, find_cause
 from springtide.status.observed import ObservedDeployment, ObservedPod
 
@@ -26,9 +27,14 @@ class Finding:
 class PoolView:
     """A pool as wanted beside what is seen of it."""
 
-    wanted: ResolvedPool
+    plan: PoolPlan
     deployment: ObservedDeployment | None
     pods: Sequence[ObservedPod]
+
+    @property
+    def wanted(self) -> ResolvedPool:
+        """What is asked for."""
+        return self.plan.pool
 
     @property
     def seen(self) -> ObservedDeployment:
@@ -46,7 +52,7 @@ class PoolView:
     @property
     def cause(self) -> Cause | None:
         """What keeps the pool's pods from serving."""
-        return find_cause(self.wanted, self.deployment, self.pods)
+        return find_cause(self.plan, self.deployment, self.pods)
 
 
 def accepted(error: SpringtideError | None) -> Finding:
@@ -66,15 +72,9 @@ def available(pools: Sequence[PoolView], silence: str = "") -> Finding:
     the pods of Offline pools count, and the Service of the first one.
     """
     serving = [pool for pool in pools if pool.wanted.online] or list(pools)
-    ready = sum(pod.ready and not pod.deleting for pool in serving for pod in pool.pods)
-    if ready and silence:
-        message = (
-            f"{ready} replica(s) are ready, but {silence}; check that their nodes are reachable and that no "
-            "NetworkPolicy keeps the operator out"
-        )
-        return Finding("Available", "False", Silent.reason, message)
-    if ready:
-        return Finding("Available", "True", "ReplicasReady", f"{ready} replica(s) answer")
+    answering = _answering([pod for pool in serving for pod in pool.pods], silence)
+    if answering is not None:
+        return answering
     if all(pool.wanted.replicas == 0 for pool in serving):
         return Finding(
             "Available", "False", "ScaledToZero", "spec.replicas is 0, so no replica runs; raise it to serve"
@@ -83,6 +83,27 @@ def available(pools: Sequence[PoolView], silence: str = "") -> Finding:
         if pool.cause is not None:
             return Finding("Available", "False", pool.cause.reason, pool.cause.message)
     return Finding("Available", "False", "Starting", "no replica is ready yet")
+
+
+def still_available(pods: Sequence[ObservedPod], silence: str, reason: str) -> Finding:
+    """Available, for a spec that can't be acted on: what ran before it may well serve on."""
+    serving = [pod for pod in pods if pod.online] or list(pods)
+    nothing = Finding("Available", "False", reason, "no replica is ready, and the spec can't be acted on")
+    return _answering(serving, silence) or nothing
+
+
+def _answering(pods: Sequence[ObservedPod], silence: str) -> Finding | None:
+    """Return whether the pods answer, None when none is ready."""
+    ready = sum(pod.ready and not pod.deleting for pod in pods)
+    if not ready:
+        return None
+    if not silence:
+        return Finding("Available", "True", "ReplicasReady", f"{ready} replica(s) answer")
+    message = (
+        f"{ready} replica(s) are ready, but {silence}; check that their nodes are reachable and that no "
+        "NetworkPolicy keeps the operator out"
+    )
+    return Finding("Available", "False", Silent.reason, message)
 
 
 def ready(accepted: Finding, available: Finding, pools: Sequence[PoolView]) -> Finding:

@@ -9,6 +9,7 @@ from typing import Any
 class ObservedContainer:
     """A container of a pod that does not run, or did not."""
 
+    name: str = ""
     waiting_reason: str = ""
     waiting_message: str = ""
     restarts: int = 0
@@ -24,6 +25,7 @@ class ObservedPod:
     name: str
     pool: str
     online: bool
+    owner: str = ""
     ready: bool = False
     deleting: bool = False
     node: str = ""
@@ -73,11 +75,14 @@ def observe_pod(live: Mapping[str, Any], *, pool_label: str, online_label: str) 
         name=live["metadata"]["name"],
         pool=labels.get(pool_label, ""),
         online=labels.get(online_label) == "true",
+        owner=next((one["name"] for one in live["metadata"].get("ownerReferences", ()) if one.get("controller")), ""),
         ready=conditions.get("Ready", {}).get("status") == "True",
         deleting="deletionTimestamp" in live["metadata"],
         node=live.get("spec", {}).get("nodeName", ""),
         unscheduled_message=scheduled.get("message", "") if scheduled.get("status") == "False" else "",
-        containers=tuple(_container(one) for one in status.get("containerStatuses", ())),
+        containers=tuple(
+            _container(one) for group in ("initContainerStatuses", "containerStatuses") for one in status.get(group, ())
+        ),
     )
 
 
@@ -86,6 +91,7 @@ def _container(status: Mapping[str, Any]) -> ObservedContainer:
     # A container that just ended is in `state`; once it is to be started again, in `lastState`.
     ended = status.get("state", {}).get("terminated") or status.get("lastState", {}).get("terminated") or {}
     return ObservedContainer(
+        name=status.get("name", ""),
         waiting_reason=waiting.get("reason", ""),
         waiting_message=waiting.get("message", ""),
         restarts=status.get("restartCount", 0),

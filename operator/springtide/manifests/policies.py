@@ -1,0 +1,60 @@
+"""Who may do what to the pods: their ServiceAccount, the NetworkPolicy and the PodDisruptionBudgets."""
+
+from typing import Any
+
+from springtide.api.modelservice import ModelService
+from springtide.manifests.names import (
+    CLIENT_LABEL,
+    SERVICE_LABEL,
+    child,
+    pool_labels,
+    pool_name,
+    pool_selector,
+    service_labels,
+)
+from springtide.manifests.resolve import ResolvedPool
+from springtide.manifests.settings import Settings
+
+
+def service_account(service: ModelService) -> dict[str, Any]:
+    """Return the account of the pods: one without rights and without a token."""
+    name = service.metadata.name
+    return child(service, "v1", "ServiceAccount", name, service_labels(service), automountServiceAccountToken=False)
+
+
+def network_policy(service: ModelService, settings: Settings) -> dict[str, Any]:
+    """Return who may connect: the namespace itself, the operator, and the namespaces that are labelled as clients."""
+    name = service.metadata.name
+    allowed: list[dict[str, Any]] = [
+        {"podSelector": {}},
+        {"namespaceSelector": {"matchLabels": {CLIENT_LABEL: "true"}}},
+    ]
+    if settings.namespace:
+        # It asks each service through its route.
+        allowed.append(
+            {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.namespace}},
+                "podSelector": {"matchLabels": {"app.kubernetes.io/name": "springtide-operator"}},
+            }
+        )
+    spec = {
+        "podSelector": {"matchLabels": {SERVICE_LABEL: name}},
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": allowed, "ports": [{"port": "http", "protocol": "TCP"}]}],
+    }
+    return child(service, "networking.k8s.io/v1", "NetworkPolicy", name, service_labels(service), spec=spec)
+
+
+def disruption_budget(service: ModelService, pool: ResolvedPool) -> dict[str, Any]:
+    """Return how many replicas of a pool an eviction may take at a time.
+
+    One at least: a budget of none would keep a node from being drained for ever. A pod that is not ready stops nobody.
+    """
+    name = service.metadata.name
+    spec = {
+        "maxUnavailable": max(1, pool.max_unavailable),
+        "selector": {"matchLabels": pool_selector(name, pool.name)},
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+    }
+    labels = pool_labels(service, pool.name)
+    return child(service, "policy/v1", "PodDisruptionBudget", pool_name(name, pool.name), labels, spec=spec)
