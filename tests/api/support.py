@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,9 +19,16 @@ from prometheus_client.parser import text_string_to_metric_families
 ROOT = Path(__file__).resolve().parents[2]
 MODEL_SERVICES = "/apis/springtide.dev/v1alpha1/namespaces/{namespace}/modelservices"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/{namespace}/deployments"
+REVISIONS = "/apis/apps/v1/namespaces/{namespace}/controllerrevisions"
 SERVICES = "/api/v1/namespaces/{namespace}/services"
+ACCOUNTS = "/api/v1/namespaces/{namespace}/serviceaccounts"
+NETWORK_POLICIES = "/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies"
+DISRUPTION_BUDGETS = "/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets"
+EVENTS = "/apis/events.k8s.io/v1/namespaces/{namespace}/events"
+CHILDREN = (DEPLOYMENTS, SERVICES, ACCOUNTS, NETWORK_POLICIES, DISRUPTION_BUDGETS, REVISIONS)
 PODS = "/api/v1/namespaces/{namespace}/pods"
 DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/modelservices.springtide.dev"
+REQUESTS = "springtide_api_requests_total"
 MERGE = "application/merge-patch+json"
 
 Found = TypeVar("Found")
@@ -60,7 +67,7 @@ class Api:
         headers = {"Accept": "text/plain"}
         request = self._client.param_serialize("GET", "/metrics", header_params=headers, auth_settings=["BearerToken"])
         lines = self._client.call_api(*request).read().decode().splitlines()
-        kinds = ("deployments", "services", "modelservices")
+        kinds = [path.rsplit("/", 1)[1] for path in (MODEL_SERVICES, *CHILDREN)]
         return sum(
             int(float(line.rsplit(" ", 1)[1]))
             for line in lines
@@ -107,8 +114,8 @@ class Api:
         """Return the resourceVersion of everything that the operator may write."""
         return {
             f"{path} {name}": item["metadata"]["resourceVersion"]
-            for path in (MODEL_SERVICES, DEPLOYMENTS, SERVICES)
-            for name, item in self.list(path).items()
+            for path in (MODEL_SERVICES, *CHILDREN)
+            for name, item in self.list(path, "" if path == MODEL_SERVICES else "springtide.dev/service").items()
         }
 
 
@@ -159,6 +166,15 @@ class Operator:
             for sample in family.samples
         }
 
+    def metric(self, name: str, **labels: str) -> float:
+        """Return one value of /metrics, 0 when there is none yet."""
+        return self.metrics().get((name, frozenset(labels.items())), 0.0)
+
+    def writes(self) -> float:
+        """Return how many requests it has sent that change something."""
+        sent = [(dict(labels), value) for (name, labels), value in self.metrics().items() if name == REQUESTS]
+        return sum(value for labels, value in sent if labels["verb"] not in {"get", "list"})
+
     def watching(self) -> bool:
         return any(record["message"].startswith("watching") for record in self.records())
 
@@ -169,12 +185,15 @@ class Operator:
 
 
 @contextmanager
-def running_operator(kubeconfig: Path, namespace: str, log: Path, *arguments: str) -> Iterator[Operator]:
+def running_operator(
+    kubeconfig: Path, namespace: str, log: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> Iterator[Operator]:
     """Run the operator for one namespace; at the end it must have logged no traceback and exit 0 within seconds."""
     command = [sys.executable, "-m", "springtide.cli.operator", "--namespace", namespace, "--health-port", "0"]
     command += ["--model-server-image", "springtide/model-server:test", *arguments]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, env=os.environ | {"KUBECONFIG": str(kubeconfig)}, stderr=output)
+        variables = os.environ | {"KUBECONFIG": str(kubeconfig)} | dict(environment or {})
+        process = subprocess.Popen(command, env=variables, stderr=output)
     operator = Operator(process, log)
     try:
         eventually(lambda: operator.watching() or process.poll() is not None, 60)
