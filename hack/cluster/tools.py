@@ -92,6 +92,7 @@ COMPONENTS = {
         Component("pause", "", {"pause": "."}),
         Component("kstatus", "github.com/fluxcd/cli-utils", {"kstatus": "."}),
         Component("lua", "github.com/yuin/gopher-lua", {"lua": "."}),
+        Component("promlint", "github.com/prometheus/prometheus", {"promlint": "."}),
     )
 }
 
