@@ -1,4 +1,4 @@
-"""The programs that a cluster is made of, built from pinned Go modules (hack/tools/<component>/go.mod).
+"""The programs that clusters and tests are made of, built from pinned Go modules (hack/tools/<component>/go.mod).
 
 Each component is built when first needed, once, into the per-user cache: a folder keyed by its go.mod, go.sum and
 stamps.
@@ -88,7 +88,11 @@ COMPONENTS = {
             {"helm": "helm.sh/helm/v4/cmd/helm"},
             {"helm.sh/helm/v4/internal/version.version": "v{version}"},
         ),
+        # programs of our own: "." is the package beside the go.mod
         Component("pause", "", {"pause": "."}),
+        Component("kstatus", "github.com/fluxcd/cli-utils", {"kstatus": "."}),
+        Component("lua", "github.com/yuin/gopher-lua", {"lua": "."}),
+        Component("promlint", "github.com/prometheus/prometheus", {"promlint": "."}),
     )
 }
 

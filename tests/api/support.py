@@ -155,14 +155,17 @@ class Operator:
         """Return its log; every line of it is one JSON object."""
         return [json.loads(line) for line in self._log.read_text().splitlines()]
 
-    def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-        """Scrape /metrics; return each value by its name and labels."""
+    def scrape(self) -> str:
+        """Return what it answers at /metrics."""
         port = next(record["port"] for record in self.records() if "port" in record)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
-            text = response.read().decode()
+            return str(response.read().decode())
+
+    def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        """Scrape /metrics; return each value by its name and labels."""
         return {
             (sample.name, frozenset(sample.labels.items())): sample.value
-            for family in text_string_to_metric_families(text)
+            for family in text_string_to_metric_families(self.scrape())
             for sample in family.samples
         }
 

@@ -1,5 +1,7 @@
 """What a running operator tells Prometheus."""
 
+from hack.cluster.tools import program
+from hack.shell import run
 from tests.api.support import Api, Operator, eventually
 
 
@@ -25,3 +27,7 @@ def test_a_change_is_counted_until_it_is_applied(api: Api, operator: Operator) -
 
 def test_metrics_about_the_process(operator: Operator) -> None:
     assert value(operator, "process_resident_memory_bytes") > 0
+
+
+def test_prometheus_finds_nothing_wrong(operator: Operator) -> None:
+    assert run(program("promlint"), stdin=operator.scrape()) == ""

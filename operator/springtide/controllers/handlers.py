@@ -19,6 +19,23 @@ def _group(kind: Kind) -> tuple[str, str]:
     return group, version
 
 
+class _NoDiff(kopf.DiffBaseStorage):
+    """What kopf compares of an object: nothing.
+
+    By default it copies every object of every event several times over to find what changed, which handlers of events
+    never read. That was a third of the operator's work.
+    """
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
 def registry(cache: Cache, queue: WorkQueue[Name], liveness: Liveness) -> kopf.OperatorRegistry:
     """Return the handlers that keep the cache and the queue up to date."""
     handlers = kopf.OperatorRegistry()
@@ -33,6 +50,7 @@ def settings() -> kopf.OperatorSettings:
     made = kopf.OperatorSettings()
     made.peering.standalone = True
     made.posting.enabled = False
+    made.persistence.diffbase_storage = _NoDiff()
     made.scanning.disabled = True
     # A task per object for a few seconds at the start; a limit below the number of objects would be a deadlock.
     made.queueing.worker_limit = None
