@@ -4,11 +4,13 @@ import argparse
 import asyncio
 import os
 import re
+import socket
 import sys
 from collections.abc import Sequence
 
 from springtide.api.base import DNS_LABEL
 from springtide.cli.logs import configure_logs
+from springtide.controllers.lease import Election
 from springtide.controllers.run import Options, run
 from springtide.manifests.settings import Settings
 
@@ -17,6 +19,9 @@ _VARIABLES = {
     "SPRINGTIDE_IMAGE_PULL_POLICY": "--image-pull-policy",
     "SPRINGTIDE_PACKAGES_CLAIM": "--packages-claim",
     "SPRINGTIDE_HEALTH_PORT": "--health-port",
+    "SPRINGTIDE_LEADER_ELECTION_NAMESPACE": "--leader-election-namespace",
+    "SPRINGTIDE_LEADER_ELECTION_NAME": "--leader-election-name",
+    "SPRINGTIDE_IDENTITY": "--identity",
     "SPRINGTIDE_LOG_LEVEL": "--log-level",
 }
 
@@ -27,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(_from_environment() + given)
     configure_logs(parsed.log_level)
     settings = Settings(parsed.model_server_image, parsed.image_pull_policy, parsed.packages_claim or None)
-    options = Options(settings, parsed.namespace, parsed.health_port)
+    where = parsed.leader_election_namespace
+    election = Election(where, parsed.leader_election_name, parsed.identity) if where else None
+    options = Options(settings, parsed.namespace, parsed.health_port, election)
     return asyncio.run(run(options))
 
 
@@ -76,6 +83,27 @@ def _parser() -> argparse.ArgumentParser:
         "[SPRINGTIDE_HEALTH_PORT]",
     )
     parser.add_argument(
+        "--leader-election-namespace",
+        type=_namespace,
+        metavar="NAMESPACE",
+        help="of several operators only the holder of a Lease in this namespace works, the others stand by; default: "
+        "no election [SPRINGTIDE_LEADER_ELECTION_NAMESPACE]",
+    )
+    parser.add_argument(
+        "--leader-election-name",
+        type=_object_name,
+        default="springtide-operator",
+        metavar="NAME",
+        help="name of the Lease; default: springtide-operator [SPRINGTIDE_LEADER_ELECTION_NAME]",
+    )
+    parser.add_argument(
+        "--identity",
+        type=_identity,
+        default=socket.gethostname(),
+        help="what this operator is called in the Lease, which no other may be at the same time; default: the host's "
+        "name, in a cluster that is the pod's [SPRINGTIDE_IDENTITY]",
+    )
+    parser.add_argument(
         "--log-level",
         default="info",
         choices=["debug", "info", "warning", "error"],
@@ -87,6 +115,18 @@ def _parser() -> argparse.ArgumentParser:
 def _namespace(text: str) -> str:
     if len(text) > 63 or not re.match(DNS_LABEL, text):
         raise argparse.ArgumentTypeError(f"{text!r} is not the name of a namespace")
+    return text
+
+
+def _object_name(text: str) -> str:
+    if len(text) > 253 or not all(re.match(DNS_LABEL, part) for part in text.split(".")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of an object")
+    return text
+
+
+def _identity(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an operator without a name can't hold a Lease")
     return text
 
 

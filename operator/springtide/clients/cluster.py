@@ -28,6 +28,7 @@ MODEL_SERVICE = Kind(f"{GROUP}/{VERSION}", "ModelService", "modelservices")
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
 SERVICE = Kind("v1", "Service", "services")
 POD = Kind("v1", "Pod", "pods")
+LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 CHILDREN = (DEPLOYMENT, SERVICE)
 
 

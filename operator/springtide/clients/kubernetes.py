@@ -31,9 +31,14 @@ NO_ANSWER = "<error>"  # as client-go's metrics have it
 class KubernetesCluster:
     """An API server reached with the pod's ServiceAccount, or with the kubeconfig outside a cluster."""
 
-    def __init__(self, api: client.ApiClient, observe: Observe) -> None:
+    def __init__(self, api: client.ApiClient, observe: Observe, may_write: Callable[[], bool] = lambda: True) -> None:
         self._api = api
         self._observe = observe
+        self._may_write = may_write
+
+    def guarded(self, may_write: Callable[[], bool]) -> "KubernetesCluster":
+        """Return the same API server, to which nothing is written but while `may_write` is true."""
+        return KubernetesCluster(self._api, self._observe, may_write)
 
     @classmethod
     async def connect(cls, observe: Observe = lambda verb, kind, code: None) -> "KubernetesCluster":
@@ -108,6 +113,16 @@ class KubernetesCluster:
         path = kind.path(metadata["namespace"], metadata["name"], "status")
         return await self._apply("patch_status", kind, path, desired, force=True)
 
+    async def create(self, kind: Kind, body: Mapping[str, Any]) -> Object:
+        """Create an object; Conflict when it is there."""
+        path = kind.path(body["metadata"]["namespace"])
+        return await self._call("create", kind, "POST", path, [("fieldManager", FIELD_MANAGER)], body=body)
+
+    async def update(self, kind: Kind, body: Mapping[str, Any]) -> Object:
+        """Replace an object; Conflict when it changed since its `metadata.resourceVersion`."""
+        path = kind.path(body["metadata"]["namespace"], body["metadata"]["name"])
+        return await self._call("update", kind, "PUT", path, [("fieldManager", FIELD_MANAGER)], body=body)
+
     async def _apply(self, verb: str, kind: Kind, path: str, body: Mapping[str, Any], *, force: bool) -> Object:
         query = [("fieldManager", FIELD_MANAGER), ("force", str(force).lower())]
         return await self._call(verb, kind, "PATCH", path, query, body=body, content_type=_APPLY)
@@ -130,6 +145,8 @@ class KubernetesCluster:
             request = await self._api.param_serialize(
                 method, path, query_params=[*query], header_params=headers, body=body, auth_settings=["BearerToken"]
             )
+            if method != "GET" and not self._may_write():
+                raise Unavailable("this operator does not lead any more")
             response = await self._api.call_api(*request, _request_timeout=deadline)
             data = await response.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
