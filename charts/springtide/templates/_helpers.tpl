@@ -36,3 +36,33 @@ matchResources:
     - {key: kubernetes.io/metadata.name, operator: In, values: {{ toJson . }}}
 {{- end -}}
 {{- end -}}
+
+{{- define "springtide.image" -}}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) | quote -}}
+{{- end -}}
+
+{{- define "springtide.pulling" -}}
+{{- with .Values.imagePullSecrets -}}
+imagePullSecrets: {{- toYaml . | nindent 0 }}
+{{- end -}}
+{{- end -}}
+
+{{- define "springtide.placing" -}}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 0 }}
+{{- end }}
+{{- end -}}
+
+{{- define "springtide.testName" -}}
+{{- printf "%s-test" (include "springtide.name" . | trunc 58 | trimSuffix "-") -}}
+{{- end -}}
+
+{{- define "springtide.testLabels" -}}
+app.kubernetes.io/name: springtide-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/part-of: springtide
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
