@@ -27,9 +27,11 @@ def _yaml(document: dict[str, Any]) -> str:
 
 
 def _chart_copy(crd: dict[str, Any]) -> str:
-    # uninstalling the chart must not delete every ModelService of the cluster with the definition
-    crd = crd | {"metadata": crd["metadata"] | {"annotations": {"helm.sh/resource-policy": "keep"}}}
-    return f"{{{{- if .Values.crds.enabled }}}}\n{NOTICE}{_yaml(crd)}{{{{- end }}}}\n"
+    # uninstalling the chart deletes every ModelService of the cluster with the definition, unless it is kept
+    keep = "  annotations:\n    helm.sh/resource-policy: keep\n"
+    head, body = _yaml(crd).split("metadata:\n", 1)
+    kept = f"{head}metadata:\n{{{{- if .Values.crds.keep }}}}\n{keep}{{{{- end }}}}\n{body}"
+    return f"{{{{- if .Values.crds.enabled }}}}\n{NOTICE}{kept}{{{{- end }}}}\n"
 
 
 def _type(schema: dict[str, Any]) -> str:

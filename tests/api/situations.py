@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from springtide.api.errors import Bug, Forbidden, Invalid, Missing, NameConflict, SpringtideError, Unavailable
+from springtide.manifests.revisions import plan_pools
 from springtide.status.compute import compute_refusal, compute_status
 from springtide.status.observed import ObservedContainer, ObservedDeployment, ObservedPod
 from tests.unit.samples import ROOT, SETTINGS, model_service
@@ -74,11 +75,12 @@ def seen(
     """Return the object as the operator leaves it."""
     service = model_service(spec or ONE_POOL, generation=GENERATION)
     deployments = {"cpu": deployment} if deployment else {}
-    return live(compute_status(service, SETTINGS, deployments, pods, error, {}, NOW, silence), spec)
+    plans = plan_pools(service, SETTINGS)
+    return live(compute_status(service, plans, deployments, pods, error, {}, NOW, silence), spec)
 
 
 def refused(previous: dict[str, Any]) -> dict[str, Any]:
-    return live(compute_refusal(Invalid("spec.pools[0].tier: Fast is unknown"), GENERATION, previous, NOW))
+    return live(compute_refusal(Invalid("spec.pools[0].tier: Fast is unknown"), GENERATION, [READY_POD], previous, NOW))
 
 
 READY = seen()

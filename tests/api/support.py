@@ -1,5 +1,6 @@
 """A small client of a real API server, and the operator as a real process."""
 
+import functools
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ from typing import Any, TypeVar
 import yaml
 from kubernetes import config
 from prometheus_client.parser import text_string_to_metric_families
+
+from hack.cluster.tools import program
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL_SERVICES = "/apis/springtide.dev/v1alpha1/namespaces/{namespace}/modelservices"
@@ -155,10 +158,13 @@ class Operator:
         """Return its log; every line of it is one JSON object."""
         return [json.loads(line) for line in self._log.read_text().splitlines()]
 
+    def port(self) -> int:
+        """Return the port of its health and metrics."""
+        return next(int(record["port"]) for record in self.records() if "port" in record)
+
     def scrape(self) -> str:
         """Return what it answers at /metrics."""
-        port = next(record["port"] for record in self.records() if "port" in record)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port()}/metrics", timeout=5) as response:
             return str(response.read().decode())
 
     def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -188,35 +194,55 @@ class Operator:
 
 
 @contextmanager
-def running_operator(
+def started_operator(
     kubeconfig: Path, namespace: str, log: Path, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> Iterator[Operator]:
-    """Run the operator for one namespace; at the end it must have logged no traceback and exit 0 within seconds."""
+    """Start the operator for one namespace; what is left of it at the end is killed."""
     command = [sys.executable, "-m", "springtide.cli.operator", "--namespace", namespace, "--health-port", "0"]
     command += ["--model-server-image", "springtide/model-server:test", *arguments]
     with log.open("wb") as output:
         variables = os.environ | {"KUBECONFIG": str(kubeconfig)} | dict(environment or {})
         process = subprocess.Popen(command, env=variables, stderr=output)
-    operator = Operator(process, log)
     try:
-        eventually(lambda: operator.watching() or process.poll() is not None, 60)
-        assert process.poll() is None, log.read_text()
-        yield operator
-        if process.poll() is None:
-            assert operator.stop() == 0
-        assert not [record for record in operator.records() if "exception" in record or record["level"] == "error"]
+        yield Operator(process, log)
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
 
 
+@contextmanager
+def running_operator(
+    kubeconfig: Path, namespace: str, log: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> Iterator[Operator]:
+    """Run the operator for one namespace; at the end it must have logged no traceback and exit 0 within seconds."""
+    with started_operator(kubeconfig, namespace, log, *arguments, environment=environment) as operator:
+        process = operator.process
+        eventually(lambda: operator.watching() or process.poll() is not None, 60)
+        assert process.poll() is None, log.read_text()
+        yield operator
+        if process.poll() is None:
+            assert operator.stop() == 0
+        assert not [record for record in operator.records() if "exception" in record or record["level"] == "error"]
+
+
 def operator_kubeconfig(kubeconfig: Path, api: Api, target: Path) -> Path:
     """Write the kubeconfig of a ServiceAccount with the permissions that the chart gives, and no others."""
-    template = (ROOT / "charts/springtide/templates/rbac.yaml").read_text()
-    rules = yaml.safe_load(template[template.index("rules:") : template.index("{{- if .Values.namespaces")])["rules"]
     # The chart has a ClusterRole, bound in each namespace that is served; a Role comes to the same for one namespace.
-    return account_kubeconfig(kubeconfig, api, "operator", rules, target)
+    return account_kubeconfig(kubeconfig, api, "operator", operator_rules(), target)
+
+
+@functools.cache
+def operator_rules() -> list[Any]:
+    """Return the rules of the chart's ClusterRole and Role, for a release whose Lease has the default name."""
+    shown = ("--show-only=templates/rbac.yaml", "--show-only=templates/leaderelection.yaml")
+    done = subprocess.run(
+        [program("helm"), "template", "springtide", ROOT / "charts/springtide", *shown], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    roles = [one for one in yaml.safe_load_all(done.stdout) if one["kind"] in ("ClusterRole", "Role")]
+    assert len(roles) == 2
+    return [rule for role in roles for rule in role["rules"]]
 
 
 def account_kubeconfig(kubeconfig: Path, api: Api, account: str, rules: list[Any], target: Path) -> Path:

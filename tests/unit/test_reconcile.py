@@ -52,8 +52,12 @@ class MemoryCluster:
         self.statuses.append(desired["status"])
         return written(SPEC, version=int(desired["metadata"]["resourceVersion"]) + 1, status=desired["status"])
 
-    async def record_event(self, event: Mapping[str, Any]) -> None:
-        self.events.append(event)
+    async def create(self, kind: Kind, body: Mapping[str, Any]) -> Object:
+        self.events.append(body)
+        return dict(body)
+
+    async def update(self, kind: Kind, body: Mapping[str, Any]) -> Object:
+        return dict(body)
 
 
 def written(spec: Any, *, version: int = 1, status: Any = None) -> Object:

@@ -4,17 +4,22 @@ import argparse
 import asyncio
 import os
 import re
+import socket
 import sys
 from collections.abc import Sequence
 
 from springtide.api.base import DNS_LABEL
 from springtide.cli.logs import configure_logs
 from springtide.cli.settings import VARIABLES, add_settings, settings_of
+from springtide.controllers.lease import Election
 from springtide.controllers.run import Options, run
 
 _VARIABLES = {
     **VARIABLES,
     "SPRINGTIDE_HEALTH_PORT": "--health-port",
+    "SPRINGTIDE_LEADER_ELECTION_NAMESPACE": "--leader-election-namespace",
+    "SPRINGTIDE_LEADER_ELECTION_NAME": "--leader-election-name",
+    "SPRINGTIDE_IDENTITY": "--identity",
     "SPRINGTIDE_LOG_LEVEL": "--log-level",
 }
 
@@ -24,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     parsed = _parser().parse_args(_from_environment() + given)
     configure_logs(parsed.log_level)
-    options = Options(settings_of(parsed), parsed.namespace, parsed.health_port)
+    where = parsed.leader_election_namespace
+    election = Election(where, parsed.leader_election_name, parsed.identity) if where else None
+    options = Options(settings_of(parsed), parsed.namespace, parsed.health_port, election)
     return asyncio.run(run(options))
 
 
@@ -58,6 +65,27 @@ def _parser() -> argparse.ArgumentParser:
         "[SPRINGTIDE_HEALTH_PORT]",
     )
     parser.add_argument(
+        "--leader-election-namespace",
+        type=_namespace,
+        metavar="NAMESPACE",
+        help="of several operators only the holder of a Lease in this namespace works, the others stand by; default: "
+        "no election [SPRINGTIDE_LEADER_ELECTION_NAMESPACE]",
+    )
+    parser.add_argument(
+        "--leader-election-name",
+        type=_object_name,
+        default="springtide-operator",
+        metavar="NAME",
+        help="name of the Lease; default: springtide-operator [SPRINGTIDE_LEADER_ELECTION_NAME]",
+    )
+    parser.add_argument(
+        "--identity",
+        type=_identity,
+        default=socket.gethostname(),
+        help="what this operator is called in the Lease, which no other may be at the same time; default: the host's "
+        "name, in a cluster that is the pod's [SPRINGTIDE_IDENTITY]",
+    )
+    parser.add_argument(
         "--log-level",
         default="info",
         choices=["debug", "info", "warning", "error"],
@@ -69,6 +97,18 @@ def _parser() -> argparse.ArgumentParser:
 def _namespace(text: str) -> str:
     if len(text) > 63 or not re.match(DNS_LABEL, text):
         raise argparse.ArgumentTypeError(f"{text!r} is not the name of a namespace")
+    return text
+
+
+def _object_name(text: str) -> str:
+    if len(text) > 253 or not all(re.match(DNS_LABEL, part) for part in text.split(".")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of an object")
+    return text
+
+
+def _identity(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an operator without a name can't hold a Lease")
     return text
 
 

@@ -33,14 +33,25 @@ ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
 NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 EVENT = Kind("events.k8s.io/v1", "Event", "events")
+LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 CHILDREN = (DEPLOYMENT, SERVICE, REVISION, ACCOUNT, NETWORK_POLICY, DISRUPTION_BUDGET)
 
 
-class Cluster(Protocol):
-    """An API server. Every method raises the errors of `springtide.api.errors` and no others."""
+class Objects(Protocol):
+    """Single objects of an API server. Every method raises the errors of `springtide.api.errors` and no others."""
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return the live object, None when there is none."""
+
+    async def create(self, kind: Kind, body: Mapping[str, Any]) -> Object:
+        """Create an object; Conflict when it is there."""
+
+    async def update(self, kind: Kind, body: Mapping[str, Any]) -> Object:
+        """Replace an object; Conflict when it changed since its `metadata.resourceVersion`."""
+
+
+class Cluster(Objects, Protocol):
+    """An API server, on the same terms."""
 
     async def list(
         self, kind: Kind, namespace: str | None, labels: str = "", *, metadata: bool = False
@@ -55,6 +66,3 @@ class Cluster(Protocol):
 
     async def patch_status(self, kind: Kind, desired: Mapping[str, Any]) -> Object:
         """Apply the status, unless the object changed since `metadata.resourceVersion`; return the result."""
-
-    async def record_event(self, event: Mapping[str, Any]) -> None:
-        """Create an Event; where there is one of its name already, count it once more."""

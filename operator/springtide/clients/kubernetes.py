@@ -11,10 +11,9 @@ from kubernetes.aio import client, config
 
 from springtide.api.base import FIELD_MANAGER
 from springtide.api.errors import Bug, Conflict, Forbidden, Invalid, Missing, SpringtideError, Unavailable
-from springtide.clients.cluster import EVENT, Kind, Object
+from springtide.clients.cluster import Kind, Object
 
 _APPLY = "application/apply-patch+yaml"
-_MERGE = "application/merge-patch+json"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _PAGE = 500
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -32,9 +31,14 @@ NO_ANSWER = "<error>"  # as client-go's metrics have it
 class KubernetesCluster:
     """An API server reached with the pod's ServiceAccount, or with the kubeconfig outside a cluster."""
 
-    def __init__(self, api: client.ApiClient, observe: Observe) -> None:
+    def __init__(self, api: client.ApiClient, observe: Observe, may_write: Callable[[], bool] = lambda: True) -> None:
         self._api = api
         self._observe = observe
+        self._may_write = may_write
+
+    def guarded(self, may_write: Callable[[], bool]) -> "KubernetesCluster":
+        """Return the same API server, to which nothing is written but while `may_write` is true."""
+        return KubernetesCluster(self._api, self._observe, may_write)
 
     @classmethod
     async def connect(cls, observe: Observe = lambda verb, kind, code: None) -> "KubernetesCluster":
@@ -109,17 +113,15 @@ class KubernetesCluster:
         path = kind.path(metadata["namespace"], metadata["name"], "status")
         return await self._apply("patch_status", kind, path, desired, force=True)
 
-    async def record_event(self, event: Mapping[str, Any]) -> None:
-        """Create an Event; where there is one of its name already, count it once more."""
-        namespace, name = event["metadata"]["namespace"], event["metadata"]["name"]
-        try:
-            await self._call("create", EVENT, "POST", EVENT.path(namespace), body=event)
-        except Conflict:
-            path = EVENT.path(namespace, name)
-            live = await self._call("get", EVENT, "GET", path)
-            count = (live.get("series") or {}).get("count", 1) + 1
-            series = {"series": {"count": count, "lastObservedTime": event["eventTime"]}}
-            await self._call("patch", EVENT, "PATCH", path, body=series, content_type=_MERGE)
+    async def create(self, kind: Kind, body: Mapping[str, Any]) -> Object:
+        """Create an object; Conflict when it is there."""
+        path = kind.path(body["metadata"]["namespace"])
+        return await self._call("create", kind, "POST", path, [("fieldManager", FIELD_MANAGER)], body=body)
+
+    async def update(self, kind: Kind, body: Mapping[str, Any]) -> Object:
+        """Replace an object; Conflict when it changed since its `metadata.resourceVersion`."""
+        path = kind.path(body["metadata"]["namespace"], body["metadata"]["name"])
+        return await self._call("update", kind, "PUT", path, [("fieldManager", FIELD_MANAGER)], body=body)
 
     async def _apply(self, verb: str, kind: Kind, path: str, body: Mapping[str, Any], *, force: bool) -> Object:
         query = [("fieldManager", FIELD_MANAGER), ("force", str(force).lower())]
@@ -143,6 +145,8 @@ class KubernetesCluster:
             request = await self._api.param_serialize(
                 method, path, query_params=[*query], header_params=headers, body=body, auth_settings=["BearerToken"]
             )
+            if method != "GET" and not self._may_write():
+                raise Unavailable("this operator does not lead any more")
             response = await self._api.call_api(*request, _request_timeout=deadline)
             data = await response.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from springtide.api.base import GROUP
-from springtide.api.errors import SpringtideError
-from springtide.clients.cluster import EVENT, MODEL_SERVICE, Cluster, Object
+from springtide.api.errors import Conflict, SpringtideError
+from springtide.clients.cluster import EVENT, MODEL_SERVICE, Object, Objects
 from springtide.controllers.cache import Entry, Written
 from springtide.status.events import Note, notes
 
@@ -24,8 +24,8 @@ _LONGEST = 1024  # of a note, by the API
 class Recorder:
     """Writes the Events of status changes."""
 
-    def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
-        self._cluster = cluster
+    def __init__(self, objects: Objects, clock: Callable[[], float] = time.monotonic) -> None:
+        self._objects = objects
         self._clock = clock
         self._told: dict[tuple[str, str], float] = {}
         self._instance = os.environ.get("HOSTNAME") or socket.gethostname()
@@ -39,9 +39,20 @@ class Recorder:
                 continue
             self._told[key] = self._clock()
             try:
-                await self._cluster.record_event(self._event(entry, note, now))
+                await self._write(self._event(entry, note, now))
             except SpringtideError as error:
                 logger.info("the Event %s could not be written: %s", note.reason, error)
+
+    async def _write(self, event: Object) -> None:
+        try:
+            await self._objects.create(EVENT, event)
+        except Conflict:
+            metadata = event["metadata"]
+            live = await self._objects.get(EVENT, metadata["namespace"], metadata["name"])
+            if live is not None:
+                count = (live.get("series") or {}).get("count", 1) + 1
+                live["series"] = {"count": count, "lastObservedTime": event["eventTime"]}
+                await self._objects.update(EVENT, live)
 
     def _event(self, entry: Entry[Written], note: Note, now: str) -> Object:
         namespace, name = entry.name

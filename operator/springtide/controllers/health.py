@@ -1,6 +1,6 @@
 """The endpoints that the kubelet and Prometheus ask.
 
-/healthz while the operator works, /readyz once it has read the cluster, /metrics at any time.
+/healthz while the operator works, /readyz once it has read the cluster or stands by, /metrics at any time.
 """
 
 import socket
@@ -14,13 +14,18 @@ Check = Callable[[], str]
 _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 
 
-async def serve_health(port: int, healthy: Check, ready: Check, metrics: Callable[[], bytes]) -> web.AppRunner:
-    """Serve until the runner is cleaned up; port 0 is any free one. Any answer shows that the event loop turns."""
+async def serve_health(
+    port: int, healthy: Check, ready: Check, metrics: Callable[[], bytes], state: Callable[[], str] = lambda: "ok"
+) -> web.AppRunner:
+    """Serve until the runner is cleaned up; port 0 is any free one. Any answer shows that the event loop turns.
+
+    `state` is what is said while nothing is wrong.
+    """
     app = web.Application()
     app.add_routes(
         [
-            web.get("/healthz", _answer(healthy)),
-            web.get("/readyz", _answer(ready)),
+            web.get("/healthz", _answer(healthy, state)),
+            web.get("/readyz", _answer(ready, state)),
             web.get("/metrics", _page(metrics)),
         ]
     )
@@ -34,10 +39,10 @@ async def serve_health(port: int, healthy: Check, ready: Check, metrics: Callabl
     return runner
 
 
-def _answer(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _answer(check: Check, state: Callable[[], str]) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(request: web.Request) -> web.Response:
         wrong = check()
-        return web.Response(text=wrong or "ok", status=500 if wrong else 200)
+        return web.Response(text=wrong or state(), status=500 if wrong else 200)
 
     return answer
 

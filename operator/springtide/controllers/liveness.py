@@ -20,6 +20,10 @@ class Liveness:
         self._clock = clock
         self._heard = dict.fromkeys(kinds, clock())
 
+    def begin(self) -> None:
+        """Count from now on: before, nothing was watched."""
+        self._heard = dict.fromkeys(self._heard, self._clock())
+
     def heard(self, kind: Kind) -> None:
         """Take note of an event, or of a LIST that was read."""
         self._heard[kind] = self._clock()

@@ -52,8 +52,9 @@ class Metrics:
         )
         self._requests = self._counter(
             "springtide_api_requests_total",
-            "Requests to the API server by verb (get, list, apply, delete, patch_status), kind and HTTP status; the "
-            "code is <error> where no answer came. Each page of a list is a request; watches are not counted.",
+            "Requests to the API server by verb (get, list, apply, delete, patch_status; create and update for its "
+            "Lease), kind and HTTP status; the code is <error> where no answer came. Each page of a list is a request; "
+            "watches are not counted.",
             "verb",
             "kind",
             "code",
@@ -86,6 +87,12 @@ class Metrics:
         objects = Gauge("springtide_cached_objects", "Objects in the cache.", ["kind"], registry=self.registry)
         for kind in WATCHED:
             objects.labels(kind.kind).set_function(cache.store(kind).__len__)
+
+    def read_leadership(self, name: str, leads: Callable[[], bool]) -> None:
+        """Show whether this operator leads whenever the metrics are read; `name` is the Lease's."""
+        text = "1 while this operator leads, 0 while it stands by; only with leader election."
+        status = Gauge("leader_election_master_status", text, ["name"], registry=self.registry)
+        status.labels(name).set_function(leads)
 
     def added(self) -> None:
         """Count a key that came into the queue."""

@@ -1,13 +1,12 @@
 """The operator as a process: what is started in which order, and how it ends."""
 
 import asyncio
-import contextlib
 import functools
 import logging
 import os
 import signal
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -21,11 +20,14 @@ from springtide.controllers import handlers
 from springtide.controllers.cache import Cache, Name
 from springtide.controllers.generations import Generations
 from springtide.controllers.health import serve_health
+from springtide.controllers.leadership import Leadership
+from springtide.controllers.lease import Election
 from springtide.controllers.listing import WATCHED, Listing
 from springtide.controllers.liveness import Liveness
 from springtide.controllers.metrics import Metrics
 from springtide.controllers.queue import WorkQueue
 from springtide.controllers.reconcile import Reconciler
+from springtide.controllers.tasks import end, failure, first, until
 from springtide.controllers.worker import keep_looking, work
 from springtide.manifests.settings import Settings
 
@@ -43,12 +45,13 @@ _STUCK_SECONDS = 300.0
 class Options:
     """How the operator runs; what shows in child objects is in `settings`.
 
-    No namespaces means all of them, port 0 any free one.
+    No namespaces means all of them, port 0 any free one, no election that this operator is the only one.
     """
 
     settings: Settings
     namespaces: Sequence[str] = ()
     health_port: int = 8080
+    election: Election | None = None
     definition_seconds: float = _DEFINITION_SECONDS
 
 
@@ -64,7 +67,11 @@ async def run(options: Options) -> int:
         logger.error("%s", error)
         return 1
     try:
-        return await Operator(options, cluster, stop, metrics).run()
+        if options.election is None:
+            return await Operator(options, cluster, stop, metrics).run()
+        leadership = Leadership(cluster, options.election)
+        metrics.read_leadership(options.election.name, leadership.leads)
+        return await Operator(options, cluster.guarded(leadership.leads), stop, metrics, leadership).run()
     except Exception:
         logger.exception("the operator ends by an error of its own")
         return 1
@@ -75,8 +82,16 @@ async def run(options: Options) -> int:
 class Operator:
     """One run of the operator."""
 
-    def __init__(self, options: Options, cluster: KubernetesCluster, stop: asyncio.Event, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        options: Options,
+        cluster: KubernetesCluster,
+        stop: asyncio.Event,
+        metrics: Metrics,
+        leadership: Leadership | None = None,
+    ) -> None:
         self._options = options
+        self._leadership = leadership
         self._stop = stop
         self._metrics = metrics
         self._liveness = Liveness(WATCHED)
@@ -91,19 +106,55 @@ class Operator:
         self._route = HttpRoute() if "KUBERNETES_SERVICE_HOST" in os.environ else None
         self._reconciler = Reconciler(cluster, self._cache, options.settings, _now, self._route, generations.applied)
         self._failed = ""
+        self._holding: asyncio.Task[None] | None = None
+        self._waits = leadership is not None
         self._listed = False
 
     async def run(self) -> int:
         """Start everything, wait for the end, stop everything."""
-        health = await serve_health(self._options.health_port, self._unhealthy, self._unready, self._metrics.text)
+        health = await serve_health(
+            self._options.health_port, self._unhealthy, self._unready, self._metrics.text, self._state
+        )
         port = health.addresses[0][1]
         logger.info("health and metrics are served on port %s", port, extra={"port": port})
         try:
-            if not await self._until_stopped(self._read_cluster()):
-                return 0 if self._stop.is_set() else 1
-            return await self._serve()
+            return await (self._work() if self._leadership is None else self._work_while_leading(self._leadership))
         finally:
             await health.cleanup()
+
+    async def _work_while_leading(self, leadership: Leadership) -> int:
+        await until(self._stop, leadership.acquire())
+        if self._stop.is_set():
+            await leadership.release()
+            return 0
+        self._liveness.begin()
+        self._waits = False
+        self._holding = asyncio.create_task(self._hold(leadership), name="holding the lease")
+        try:
+            return await self._work()
+        finally:
+            await self._give_up_lease()
+
+    async def _give_up_lease(self) -> None:
+        if self._holding is not None and self._leadership is not None:
+            await end(self._holding)
+            await self._leadership.release()
+
+    async def _hold(self, leadership: Leadership) -> None:
+        try:
+            self._fail(f"leadership is lost: {await leadership.hold()}")
+        except Exception as error:
+            self._fail(f"leadership is lost: {type(error).__name__}: {error}")
+
+    def _fail(self, why: str) -> None:
+        self._failed = why
+        logger.error("the operator ends: %s", why)
+        self._stop.set()
+
+    async def _work(self) -> int:
+        if not await until(self._stop, self._read_cluster()):
+            return 0 if self._stop.is_set() and not self._failed else 1
+        return await self._serve()
 
     async def _read_cluster(self) -> bool:
         try:
@@ -131,7 +182,7 @@ class Operator:
             ours.append(loop.create_task(keep_looking(self._queue, self._cache), name="looking"))
         started = asyncio.Event()
         watching = loop.create_task(self._watch(started), name="watching")
-        await self._until_stopped(_first(started.wait(), watching))
+        await until(self._stop, first(started.wait(), watching))
         # kopf took the signals when it started; the order of the end is ours.
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -139,17 +190,16 @@ class Operator:
 
         stopped = loop.create_task(self._stop.wait(), name="stop")
         done, _ = await asyncio.wait({watching, stopped, *ours}, return_when=asyncio.FIRST_COMPLETED)
-        self._failed = "" if self._stop.is_set() else _failure(done)
+        if not self._stop.is_set():
+            self._fail(failure(done))
         code = 1 if self._failed else 0
-        if self._failed:
-            logger.error("the operator ends: %s", self._failed)
         last = threading.Timer(_EXIT_SECONDS, os._exit, [code])
         last.daemon = True
         last.start()
-        for tasks in ([*ours, stopped], [watching]):
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*ours, stopped)
+        # From here on nothing is written, so the next one may start; kopf's own exit may take its time.
+        await self._give_up_lease()
+        await end(watching)
         last.cancel()
         return code
 
@@ -166,40 +216,22 @@ class Operator:
             ready_flag=started,
         )
 
-    async def _until_stopped(self, work: Coroutine[Any, Any, Any]) -> Any:
-        task = asyncio.ensure_future(work)
-        stopped = asyncio.ensure_future(self._stop.wait())
-        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if task.done():
-            return task.result()
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        return None
-
     def _unhealthy(self) -> str:
         if self._failed:
             return self._failed
+        if self._waits:
+            return ""
         if self._queue.longest_work() > _STUCK_SECONDS:
             return "a reconcile is stuck"
         return self._liveness.silent()
 
     def _unready(self) -> str:
+        if self._waits and self._leadership is not None:
+            return self._leadership.problem()
         return self._failed or ("" if self._listed else "the cluster has not been read yet")
 
-
-async def _first(coroutine: Coroutine[Any, Any, Any], task: asyncio.Task[None]) -> None:
-    waiting = asyncio.ensure_future(coroutine)
-    await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-
-
-def _failure(done: set[asyncio.Task[Any]]) -> str:
-    for task in done:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            return f"{task.get_name()} failed: {type(error).__name__}: {error}"
-    return "its watches ended"
+    def _state(self) -> str:
+        return "standing by" if self._waits else "ok"
 
 
 def _now() -> str:
