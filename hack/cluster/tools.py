@@ -1,4 +1,4 @@
-"""The programs that a cluster is made of, built from pinned Go modules (hack/tools/<component>/go.mod).
+"""The programs that clusters and tests are made of, built from pinned Go modules (hack/tools/<component>/go.mod).
 
 Each component is built when first needed, once, into the per-user cache: a folder keyed by its go.mod, go.sum and
 stamps.
@@ -89,6 +89,12 @@ COMPONENTS = {
             {"helm.sh/helm/v4/internal/version.version": "v{version}"},
         ),
         Component("pause", "", {"pause": "."}),
+        Component(
+            "versitygw",  # an S3 store, for the tests of what fetches models
+            "github.com/versity/versitygw",
+            {"versitygw": "github.com/versity/versitygw/cmd/versitygw"},
+            {"main.Version": "v{version}"},
+        ),
     )
 }
 
