@@ -93,6 +93,12 @@ COMPONENTS = {
         Component("kstatus", "github.com/fluxcd/cli-utils", {"kstatus": "."}),
         Component("lua", "github.com/yuin/gopher-lua", {"lua": "."}),
         Component("promlint", "github.com/prometheus/prometheus", {"promlint": "."}),
+        Component(
+            "versitygw",  # an S3 store, for the tests of what fetches models
+            "github.com/versity/versitygw",
+            {"versitygw": "github.com/versity/versitygw/cmd/versitygw"},
+            {"main.Version": "v{version}"},
+        ),
     )
 }
 

@@ -4,19 +4,18 @@ from springtide_server import early  # noqa: F401, I001  # first, since the othe
 
 import argparse
 import os
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import get_args
 
 from springtide_server import folder, logs
+from springtide_server.ending import end, exit_now
 from springtide_server.errors import ModelError
 from springtide_server.protocol import DTYPES, Task
-from springtide_server.server import Settings, exit_now, listen, serve
+from springtide_server.server import Settings, listen, serve
 
-# Kubernetes shows the text of this file as the reason of a container that ended.
-TERMINATION_LOG = Path("/dev/termination-log")
+PROGRAM = "springtide-model-server"
 BAD_MODEL, FAILED = 2, 1
 
 
@@ -29,19 +28,19 @@ def main() -> None:
         folder.check(settings.model, settings.task)
         listener = listen(settings.host, settings.port)
     except ModelError as error:
-        _end(str(error), BAD_MODEL)
+        end(PROGRAM, str(error), BAD_MODEL)
     except OSError as error:
-        _end(f"can't listen on {settings.host} port {settings.port}: {error.strerror or error}", FAILED)
+        end(PROGRAM, f"can't listen on {settings.host} port {settings.port}: {error.strerror or error}", FAILED)
     try:
         serve(settings, listener)
     except ModelError as error:
-        _end(str(error), BAD_MODEL)
+        end(PROGRAM, str(error), BAD_MODEL)
     exit_now(0)
 
 
 def _arguments() -> Settings:
     parser = argparse.ArgumentParser(
-        prog="springtide-model-server",
+        prog=PROGRAM,
         description="Serves one Hugging Face model folder with an OpenAI-compatible API.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -81,16 +80,6 @@ def _set_environment() -> None:
     # Threads that spin at a barrier may take the CPU from the one they wait for where CPUs are shared. It costs a tenth
     # on idle cores and guards against a collapse seen in one of two rounds on busy ones (docs/benchmarks.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
-def _end(message: str, code: int) -> NoReturn:
-    """Say why, as the last line of all, and end."""
-    line = f"springtide-model-server: {message}\n"
-    sys.stderr.write(line)
-    sys.stderr.flush()
-    if os.access(TERMINATION_LOG, os.W_OK):
-        TERMINATION_LOG.write_text(line, encoding="utf-8")
-    exit_now(code)
 
 
 if __name__ == "__main__":

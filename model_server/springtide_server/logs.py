@@ -29,6 +29,7 @@ def configure() -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
-    # The request log is ours; these repeat at INFO what it says, or what no operator of a model needs.
-    for name in ("uvicorn", "httpx", "asyncio"):
+    # The request log is ours; these repeat at INFO what it says, or what no operator of a model needs. httpx2 would
+    # also show addresses of files that are signed, which are secrets for as long as they live.
+    for name in ("uvicorn", "httpx", "httpx2", "httpcore2", "huggingface_hub", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -2,14 +2,12 @@
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import uvicorn
 
@@ -103,9 +101,3 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     await server.serve(sockets=[listener])
     if failure:
         raise failure[0]
-
-
-def exit_now(code: int) -> NoReturn:
-    """End the process. The engine's thread may be inside torch, where nothing can stop it in an orderly way."""
-    logging.shutdown()
-    os._exit(code)

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from hack import models
+from tests.model_server.fetching import Fetcher
+from tests.model_server.hub import MODEL, REPO, USELESS, Hub
 from tests.model_server.process import ServerProcess
 
 
@@ -37,3 +39,27 @@ def chat(servers: tuple[ServerProcess, ServerProcess]) -> ServerProcess:
 @pytest.fixture(scope="session")
 def embed(servers: tuple[ServerProcess, ServerProcess]) -> ServerProcess:
     return servers[1].wait_ready()
+
+
+@pytest.fixture(scope="module")
+def started_hub() -> Iterator[Hub]:
+    with Hub() as hub:
+        assert isinstance(hub, Hub)
+        yield hub
+
+
+@pytest.fixture
+def hub(started_hub: Hub) -> Hub:
+    """Holds one model, and has been asked nothing."""
+    started_hub.commits.clear()
+    started_hub.branches.clear()
+    started_hub.seen.clear()
+    started_hub.push(REPO, MODEL | USELESS)
+    return started_hub
+
+
+@pytest.fixture
+def fetcher(hub: Hub, tmp_path: Path) -> Iterator[Fetcher]:
+    fetcher = Fetcher(tmp_path / "cache", {"HF_ENDPOINT": hub.url}, (hub.token, hub.signature))
+    yield fetcher
+    fetcher.kill_all()
