@@ -1,5 +1,6 @@
 """The operator as a process against a real API server and controller manager; there are no nodes."""
 
+import contextlib
 import time
 from functools import partial
 from pathlib import Path
@@ -8,10 +9,15 @@ from typing import Any
 import pytest
 
 from tests.api.support import (
+    ACCOUNTS,
     DEFINITION,
     DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
+    EVENTS,
     MODEL_SERVICES,
+    NETWORK_POLICIES,
     PODS,
+    REVISIONS,
     SERVICES,
     Api,
     Operator,
@@ -90,6 +96,78 @@ def test_drift_is_repaired_and_what_is_not_ours_is_left(api: Api) -> None:
     eventually(lambda: api.get(SERVICES, "drift")["metadata"]["uid"] != uid, 10)
     api.patch(f"{SERVICES}/drift", {"metadata": {"labels": {"springtide.dev/service": None}}})
     eventually(lambda: "drift" in named(api, SERVICES, "drift"), 10)
+
+
+EDITS = {
+    DEPLOYMENTS: ("every-cpu", {"spec": {"progressDeadlineSeconds": 9}}),
+    SERVICES: ("every", {"spec": {"selector": {"springtide.dev/online": "false"}}}),
+    ACCOUNTS: ("every", {"automountServiceAccountToken": True}),
+    NETWORK_POLICIES: ("every", {"spec": {"podSelector": {"matchLabels": {"springtide.dev/service": "other"}}}}),
+    DISRUPTION_BUDGETS: ("every-cpu", {"spec": {"maxUnavailable": 7}}),
+    REVISIONS: ("", {"revision": 7}),
+}
+
+
+def test_each_kind_of_child_is_repaired_and_made_anew(api: Api) -> None:
+    def ours(live: Any) -> Any:
+        return {key: value for key, value in live.items() if key not in {"metadata", "status"}}
+
+    api.create("every")
+    eventually(lambda: settled(api, "every") and named(api, REVISIONS, "every"))
+    for path, (name, edit) in EDITS.items():
+        name = name or next(iter(named(api, path, "every")))
+        before = api.get(path, name)
+        assert ours(api.patch(f"{path}/{name}", edit)) != ours(before), path
+        if path != REVISIONS:
+            eventually(lambda path=path, name=name, before=before: ours(api.get(path, name)) == ours(before), 10)  # type: ignore[misc]
+        api.delete(path, name)
+        uid = before["metadata"]["uid"]
+        eventually(lambda path=path, name=name, uid=uid: api.get(path, name)["metadata"]["uid"] != uid, 10)  # type: ignore[misc]
+
+
+def test_an_immutable_field_that_differs_is_made_anew(api: Api) -> None:
+    api.create("stuck")
+    eventually(lambda: settled(api, "stuck"))
+    live = api.get(DEPLOYMENTS, "stuck-cpu")
+    api.delete(MODEL_SERVICES, "stuck")
+    eventually(lambda: not named(api, DEPLOYMENTS, "stuck"), 30)
+    # What an operator of another version might have left: ours in name, owner and manager, with another selector.
+    uid = api.create("stuck", replicas=0)["metadata"]["uid"]
+    old = {"app": "old"}
+    template = live["spec"]["template"]
+    template["metadata"] = {"labels": template["metadata"]["labels"] | old}
+    owner = live["metadata"]["ownerReferences"][0] | {"uid": uid}
+    metadata = {"name": "stuck-cpu", "labels": live["metadata"]["labels"], "ownerReferences": [owner]}
+    body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata}
+    body["spec"] = {"selector": {"matchLabels": old}, "template": template}
+
+    def planted() -> Any:
+        with contextlib.suppress(Refused):
+            api.delete(DEPLOYMENTS, "stuck-cpu")
+        applied = api.call(
+            "PATCH", f"{DEPLOYMENTS}/stuck-cpu", body, "application/apply-patch+yaml", fieldManager="springtide"
+        )
+        return applied["spec"]["selector"]["matchLabels"] == old
+
+    eventually(planted)
+    eventually(lambda: api.get(DEPLOYMENTS, "stuck-cpu")["spec"]["selector"]["matchLabels"] != old, 15)
+
+
+def test_events_tell_what_happened_once(api: Api) -> None:
+    def told() -> dict[str, Any]:
+        found = api.list(EVENTS).values()
+        return {one["reason"]: one for one in found if one["regarding"]["name"] == "told"}
+
+    api.create("told", pools=[{"name": "cpu", "resources": {"limits": {"/": "1"}}}])
+    event: Any = eventually(lambda: told().get("InvalidSpec"))
+    assert event["type"] == "Warning"
+    assert "limits" in event["note"]
+    api.edit("told", {"pools": [{"name": "cpu"}]})
+    eventually(lambda: api.condition("told", "Accepted")["status"] == "True")
+    api.edit("told", {"model": {"uri": "oci://models.springtide.dev/chat:v2"}})
+    moved: Any = eventually(lambda: told().get("RevisionChanged"))
+    assert "pool cpu moves from revision" in moved["note"]
+    assert len([one for one in api.list(EVENTS).values() if one["regarding"]["name"] == "told"]) == len(told())
 
 
 def test_a_name_that_is_taken_is_not_touched(api: Api) -> None:

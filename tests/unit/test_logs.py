@@ -76,11 +76,14 @@ def test_nothing_but_records_is_written() -> None:
         "configure_logs('info')\n"
         "warnings.warn('a\\nb')\n"
         "logging.info('here', stack_info=True)\n"
+        "logging.getLogger('kopf.x').error('Request attempt #1/9 failed; will retry: GET')\n"
+        "logging.getLogger('kopf.x').error('Request attempt #9/9 failed; escalating: GET')\n"
         "raise ValueError('c\\nd')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    warned, here, ended = [json.loads(line) for line in done.stderr.splitlines()]
+    warned, here, retried, given_up, ended = [json.loads(line) for line in done.stderr.splitlines()]
     assert done.returncode == 1
     assert "a\nb" in warned["message"]
+    assert (retried["level"], given_up["level"]) == ("warning", "error")
     assert here["stack"].startswith("Stack")
     assert ended["exception"].endswith("ValueError: c\nd")

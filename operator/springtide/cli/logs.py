@@ -41,11 +41,19 @@ def configure_logs(level: str) -> None:
     """Send all logs to standard error; kopf's own only from warnings on. Nothing else goes there."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
+    handler.addFilter(_retries_are_warnings)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
     sys.excepthook = _log_the_end
     if level != "debug":
         logging.getLogger("kopf").setLevel(logging.WARNING)
+
+
+def _retries_are_warnings(record: logging.LogRecord) -> bool:
+    # A busy API server makes kopf report errors that it mends by itself; what it can't mend, it raises.
+    if record.levelno == logging.ERROR and record.name.startswith("kopf.") and "will retry" in record.getMessage():
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
 
 
 def _subject(record: logging.LogRecord) -> dict[str, Any]:
