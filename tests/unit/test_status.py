@@ -216,6 +216,13 @@ def test_times_change_with_the_status_only() -> None:
     assert status(previous=before, now=LATER) == before, "nothing changed, so there is nothing to write"
 
 
+def test_times_never_go_back_with_the_clock() -> None:
+    before = status(now=LATER)
+    after = status(pods=(), previous=before, now=NOW)
+    assert {one["lastTransitionTime"] for one in after["conditions"]} == {LATER}
+    assert "Reconciling" in conditions(after), "a condition that is new"
+
+
 def test_messages_are_bounded() -> None:
     made = status(
         ObservedDeployment(4, 4), [waiting("CrashLoopBackOff", "", reason="Error", exitCode=1, message="x" * 9999)]

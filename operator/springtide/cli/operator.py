@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from springtide.api.base import DNS_LABEL
 from springtide.cli.logs import configure_logs
+from springtide.controllers.liveness import PERIOD_SECONDS
 from springtide.controllers.run import Options, run
 from springtide.manifests.settings import Settings
 
@@ -17,6 +18,7 @@ _VARIABLES = {
     "SPRINGTIDE_IMAGE_PULL_POLICY": "--image-pull-policy",
     "SPRINGTIDE_PACKAGES_CLAIM": "--packages-claim",
     "SPRINGTIDE_HEALTH_PORT": "--health-port",
+    "SPRINGTIDE_RESYNC_SECONDS": "--resync-seconds",
     "SPRINGTIDE_LOG_LEVEL": "--log-level",
 }
 
@@ -27,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(_from_environment() + given)
     configure_logs(parsed.log_level)
     settings = Settings(parsed.model_server_image, parsed.image_pull_policy, parsed.packages_claim or None)
-    options = Options(settings, parsed.namespace, parsed.health_port)
+    options = Options(settings, parsed.namespace, parsed.health_port, parsed.resync_seconds)
     return asyncio.run(run(options))
 
 
@@ -76,6 +78,14 @@ def _parser() -> argparse.ArgumentParser:
         "[SPRINGTIDE_HEALTH_PORT]",
     )
     parser.add_argument(
+        "--resync-seconds",
+        type=_seconds,
+        default=PERIOD_SECONDS,
+        help="how often the cache is compared with lists of names and versions, 20 %% more or less, to find what the "
+        "watches missed; five times that without a sign of the cluster fails /healthz; 5 to 3600, default: 180 "
+        "[SPRINGTIDE_RESYNC_SECONDS]",
+    )
+    parser.add_argument(
         "--log-level",
         default="info",
         choices=["debug", "info", "warning", "error"],
@@ -88,6 +98,13 @@ def _namespace(text: str) -> str:
     if len(text) > 63 or not re.match(DNS_LABEL, text):
         raise argparse.ArgumentTypeError(f"{text!r} is not the name of a namespace")
     return text
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 5 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text} is not within 5 and 3600")
+    return seconds
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from springtide.controllers.cache import Cache, Name
 from springtide.controllers.generations import Generations
 from springtide.controllers.health import serve_health
 from springtide.controllers.listing import WATCHED, Listing
-from springtide.controllers.liveness import Liveness
+from springtide.controllers.liveness import PERIOD_SECONDS, Liveness
 from springtide.controllers.metrics import Metrics
 from springtide.controllers.queue import WorkQueue
 from springtide.controllers.reconcile import Reconciler
@@ -49,6 +49,7 @@ class Options:
     settings: Settings
     namespaces: Sequence[str] = ()
     health_port: int = 8080
+    resync_seconds: float = PERIOD_SECONDS
     definition_seconds: float = _DEFINITION_SECONDS
 
 
@@ -79,14 +80,14 @@ class Operator:
         self._options = options
         self._stop = stop
         self._metrics = metrics
-        self._liveness = Liveness(WATCHED)
+        self._liveness = Liveness(WATCHED, period=options.resync_seconds)
         generations = Generations(metrics.spec_to_applied.observe)
         self._cache = Cache(generations.see)
         self._queue: WorkQueue[Name] = WorkQueue(metrics)
         metrics.read_queue(self._queue)
         metrics.read_cache(self._cache)
         namespaces: list[str | None] = [*options.namespaces] or [None]
-        self._listing = Listing(cluster, self._cache, self._queue, namespaces, self._liveness)
+        self._listing = Listing(cluster, self._cache, self._queue, namespaces, self._liveness, options.resync_seconds)
         # Outside a cluster the names and addresses of Services lead nowhere.
         self._route = HttpRoute() if "KUBERNETES_SERVICE_HOST" in os.environ else None
         self._reconciler = Reconciler(cluster, self._cache, options.settings, _now, self._route, generations.applied)
@@ -183,10 +184,12 @@ class Operator:
             return self._failed
         if self._queue.longest_work() > _STUCK_SECONDS:
             return "a reconcile is stuck"
-        return self._liveness.silent()
+        return self._liveness.dead()
 
     def _unready(self) -> str:
-        return self._failed or ("" if self._listed else "the cluster has not been read yet")
+        if not self._listed:
+            return self._failed or "the cluster has not been read yet"
+        return self._unhealthy() or self._liveness.blind()
 
 
 async def _first(coroutine: Coroutine[Any, Any, Any], task: asyncio.Task[None]) -> None:

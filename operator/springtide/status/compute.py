@@ -79,6 +79,8 @@ def compute_refusal(error: SpringtideError, generation: int, previous: Mapping[s
 
 def _timed(findings: Sequence[Finding], generation: int, previous: Mapping[str, Any], now: str) -> list[dict[str, Any]]:
     before = {one["type"]: one for one in previous.get("conditions", ())}
+    # The clock of this operator or of the one before it may be wrong: no transition is older than the last one.
+    now = max([now, *(one["lastTransitionTime"] for one in before.values())])
     made = []
     for finding in findings:
         was = before.get(finding.type)
