@@ -5,7 +5,6 @@ Each returns what was measured. What is changed during a fault is changed direct
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from tests.api.support import DEPLOYMENTS, MODEL_SERVICES, SERVICES, eventually
 from tests.faults.proxy import Proxy

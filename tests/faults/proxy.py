@@ -6,73 +6,21 @@ It runs in a thread with an event loop of its own. The controls may be called fr
 import asyncio
 import contextlib
 import json
-import math
 import os
 import random
 import signal
 import ssl
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
+from tests.faults.calls import WRITES, Call, Kill, Rule, Stream, call_of, lines_of, refusal, until_closed
+
 _DROPPED_HEADERS = {"host", "connection", "transfer-encoding", "content-length", "accept-encoding", "keep-alive"}
-_NAMES = {"get": "get", "post": "create", "put": "update", "delete": "delete"}
-WRITES = frozenset({"apply", "delete", "patch_status"})
-
-
-@dataclass
-class Call:
-    """A request: when it came, what it was, and the answer's HTTP status; 0 while there is none."""
-
-    time: float
-    verb: str
-    kind: str
-    status: int = 0
-
-
-@dataclass
-class Rule:
-    """An answer instead of the server's, to some of the matching requests: from the `first` on, `times` times."""
-
-    status: int
-    verbs: Collection[str] = ()
-    kinds: Collection[str] = ()
-    first: int = 1
-    times: float = math.inf
-    retry_after: int | None = None
-    # A watch that began well and ends at once with this status, as API servers refuse a version that is too old.
-    as_event: bool = False
-    seen: int = 0
-
-    def applies(self, call: Call) -> bool:
-        """Whether the request gets this answer; counts it when it matches."""
-        if (self.verbs and call.verb not in self.verbs) or (self.kinds and call.kind not in self.kinds):
-            return False
-        self.seen += 1
-        return self.first <= self.seen < self.first + self.times
-
-
-@dataclass
-class Kill:
-    """Kill a process with its n-th write: before it has the answer, or when it has it."""
-
-    write: int
-    answered: bool
-    pid: Callable[[], int]
-
-
-@dataclass(eq=False)
-class Stream:
-    """A watch that is open."""
-
-    kind: str
-    response: web.StreamResponse
-    held: bool = False
 
 
 @dataclass
@@ -224,7 +172,7 @@ class Proxy:
         return [one.transport for one in (server.connections if server else ()) if one.transport is not None]
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        call = _call(request)
+        call = call_of(request)
         self.calls.append(call)
         await self._hang_if_dead(request)
         if self.delay:
@@ -232,7 +180,7 @@ class Proxy:
         for rule in list(self.rules):
             if rule.applies(call):
                 call.status = rule.status
-                return _refusal(rule)
+                return refusal(rule)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _DROPPED_HEADERS}
         body = await request.read()
         url = f"{self.server}{request.raw_path}"
@@ -265,10 +213,8 @@ class Proxy:
             await asyncio.sleep(0.02)
         with contextlib.suppress(ProcessLookupError):
             os.kill(kill.pid(), signal.SIGKILL)
-        try:
-            await self._hang_if_dead(request)
-        finally:
-            self.kill = None
+        await until_closed(request)
+        self.kill = None
 
     async def _stream(
         self, request: web.Request, kind: str, answer: aiohttp.ClientResponse, headers: dict[str, str]
@@ -278,7 +224,7 @@ class Proxy:
         stream = Stream(kind, response)
         self._streams.add(stream)
         try:
-            async for line in _lines(answer.content):
+            async for line in lines_of(answer.content):
                 if self.drop and b'"type":"BOOKMARK"' not in line[:40] and self._random.random() < self.drop:
                     self.dropped += 1
                     continue
@@ -295,38 +241,5 @@ class Proxy:
 
     async def _hang_if_dead(self, request: web.Request) -> None:
         if request.transport in self._dead or (self.kill and self.writes >= self.kill.write):
-            while request.transport is not None and not request.transport.is_closing():
-                await asyncio.sleep(0.05)
+            await until_closed(request)
             raise web.HTTPServiceUnavailable
-
-
-def _call(request: web.Request) -> Call:
-    parts = request.path.strip("/").split("/")
-    start = 4 if "namespaces" in parts else 2
-    rest = parts[start + (parts[0] == "apis") :] if parts[0] in {"api", "apis"} else []
-    if not rest:
-        return Call(time.monotonic(), "discover", "")
-    verb = _NAMES.get(request.method.lower(), "apply")
-    if request.method == "PATCH" and rest[2:] == ["status"]:
-        verb = "patch_status"
-    elif request.method == "GET" and len(rest) == 1:
-        verb = "watch" if request.query.get("watch") == "true" else "list"
-    return Call(time.monotonic(), verb, rest[0])
-
-
-def _refusal(rule: Rule) -> web.Response:
-    message = f"the fault proxy answers {rule.status}"
-    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": rule.status, "message": message}
-    headers = {"Retry-After": str(rule.retry_after)} if rule.retry_after is not None else {}
-    if rule.as_event:
-        return web.Response(text=json.dumps({"type": "ERROR", "object": body}) + "\n")
-    return web.json_response(body, status=rule.status, headers=headers)
-
-
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Return the lines of a watch, however long they are."""
-    rest = b""
-    async for chunk in content.iter_any():
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            yield line

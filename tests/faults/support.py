@@ -22,8 +22,9 @@ import yaml
 
 from springtide.clients.cluster import CHILDREN, MODEL_SERVICE, Kind
 from tests.api.support import Api, eventually, new_namespace, operator_kubeconfig, remove_namespace
+from tests.faults.calls import Kill
 from tests.faults.certificate import Certificate
-from tests.faults.proxy import Kill, Proxy
+from tests.faults.proxy import Proxy
 
 KINDS = (MODEL_SERVICE, *CHILDREN)
 _POD_SUFFIX = re.compile(r"-[a-z0-9]{6,10}-[a-z0-9]{5}\b")
@@ -43,7 +44,8 @@ def run_operator(arguments: Sequence[str], kubeconfig: str, log: str, clock_hour
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: end with the tests, however these end
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     os.environ["KUBECONFIG"] = kubeconfig
-    for module in (config.kube_config, aio_config.kube_config):
+    modules: tuple[Any, ...] = (config.kube_config, aio_config.kube_config)
+    for module in modules:
         module.KUBE_CONFIG_DEFAULT_LOCATION = kubeconfig  # was read when the module was imported
     wrong = timedelta(hours=clock_hours)
     run._now = lambda: (datetime.now(UTC) + wrong).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -125,7 +127,9 @@ class Rig:
         return int(process.exitcode)
 
     def close(self) -> None:
-        """End everything."""
+        """End everything; once is enough."""
+        if self._closing.is_set():
+            return
         self._closing.set()
         if hasattr(self, "_keeper"):
             self._keeper.join()

@@ -7,8 +7,10 @@ from tests.api.support import SERVICES, Api, eventually
 from tests.faults.support import Rig
 
 
-def times(api: Api) -> dict[str, tuple[str, str]]:
-    return {one["type"]: (one["status"], one["lastTransitionTime"]) for one in api.status("timed")["conditions"]}
+def times(api: Api, accepted: str = "") -> dict[str, tuple[str, str]]:
+    """Return the status and the time of each condition; nothing while Accepted is not as it is to be."""
+    found = {one["type"]: (one["status"], one["lastTransitionTime"]) for one in api.status("timed")["conditions"]}
+    return found if accepted in {"", found["Accepted"][0]} else {}
 
 
 def test_transitions_never_go_back(make_rig: Callable[..., Rig]) -> None:
@@ -26,10 +28,10 @@ def test_transitions_never_go_back(make_rig: Callable[..., Rig]) -> None:
     port: dict[str, Any] = {"ports": [{"port": 1}]}
     rig.api.call("POST", SERVICES, {"metadata": {"name": "timed-extra"}, "spec": port})
     rig.api.edit("timed", {"pools": [{"name": "cpu"}, {"name": "extra"}]})
-    refused = eventually(lambda: (found := times(rig.api))["Accepted"][0] == "False" and found, 30)
+    refused = eventually(lambda: times(rig.api, "False"), 30)
     newest = max(time for _, time in before.values())
     assert refused["Accepted"][1] >= newest
     assert refused["Stalled"][1] >= newest, "a condition that is new"
     rig.api.delete(SERVICES, "timed-extra")
-    healed = eventually(lambda: (found := times(rig.api))["Accepted"][0] == "True" and found, 90)
+    healed = eventually(lambda: times(rig.api, "True"), 90)
     assert healed["Accepted"][1] >= refused["Accepted"][1]
