@@ -1,12 +1,11 @@
 """Drills in which events are lost or come too late, and others write at the same time; see conftest."""
 
 import random
-import threading
 import time
 
 from tests.api.support import DEPLOYMENTS, MODEL_SERVICES, SERVICES, eventually
 from tests.faults.outages import ALL, MakeRig, change, prepare, recover
-from tests.faults.support import Rig
+from tests.faults.support import Rig, unchanged
 
 _GONE = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}}
 # A comparison each 24 s at most, which waits 2 s for late events of each kind of which something was missed.
@@ -160,7 +159,7 @@ def two_operators(make: MakeRig) -> str:
             rig.api.delete(DEPLOYMENTS, "two-cpu")
         time.sleep(2)
     eventually(lambda: rig.settled(*names), 30)
-    eventually(lambda: unchanged(rig), 30)
+    eventually(lambda: unchanged(rig.api), 30)
     for name in names:
         live = rig.api.get(DEPLOYMENTS, f"{name}-cpu")
         # A generation for each edit and one to begin with; more would be a field that flapped.
@@ -168,13 +167,6 @@ def two_operators(make: MakeRig) -> str:
         assert live["spec"]["replicas"] == 1
     assert all(process.is_alive() for _, _, process in rig.starts)
     return f"{rig.proxy.writes} writes for {3 * edits} edits by two operators"
-
-
-def unchanged(rig: Rig) -> bool:
-    """Whether nothing changes for three seconds."""
-    before = rig.api.versions()
-    threading.Event().wait(3)
-    return rig.api.versions() == before
 
 
 def missed(rig: Rig) -> list[str]:

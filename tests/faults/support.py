@@ -181,6 +181,13 @@ def _settled(live: dict[str, Any]) -> bool:
     )
 
 
+def unchanged(api: Api) -> bool:
+    """Whether nothing changes for three seconds."""
+    before = api.versions()
+    time.sleep(3)
+    return api.versions() == before
+
+
 def state(api: Api) -> dict[str, Any]:
     """Return everything that the operator writes in the namespace, without what differs between any two runs."""
     found = {f"{kind.kind} {name}": live for kind in KINDS for name, live in _list(api, kind).items()}
