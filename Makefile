@@ -37,6 +37,10 @@ test-unit: ## Run the tests that need nothing but Python
 test-api: ## Run the operator against a real API server
 	$(RUN) pytest tests/api
 
+.PHONY: test-faults
+test-faults: ## Run the operator behind a network and an API server that fail
+	$(RUN) pytest tests/faults
+
 .PHONY: test-server
 test-server: ## Run the model server with real models
 	$(RUN_ALL) pytest tests/model_server

@@ -49,6 +49,26 @@ def test_what_was_read_live_replaces_what_was_known_unless_that_changed() -> Non
     assert len(cache.pods) == 1
 
 
+def test_what_is_told_late_of_a_deletion_that_was_missed_brings_nothing_back() -> None:
+    cache = Cache()
+    cache.put(POD, pod(5))
+    (known,) = cache.pods.of(KEY)
+    cache.pods.replace(known, None)
+    cache.pods.bury("u")
+    assert cache.put(POD, pod(6)) is None
+    assert cache.put(POD, pod(9, uid="v")) == KEY, "a namesake is another object"
+    cache.pods.exhume("u")
+    assert cache.put(POD, pod(10)) == KEY, "as after a restore of the cluster from a backup"
+
+
+def test_what_is_remembered_of_missed_deletions_is_bounded() -> None:
+    cache = Cache()
+    for number in range(10_001):
+        cache.pods.bury(str(number))
+    assert cache.put(POD, pod(1, uid="10000")) is None
+    assert cache.put(POD, pod(1, uid="0")) == KEY
+
+
 def test_a_model_service_is_its_own_key() -> None:
     metadata = {"namespace": "ns", "name": "chat", "uid": "u", "resourceVersion": "1", "generation": 1}
     assert reduce(MODEL_SERVICE, {"metadata": metadata, "spec": {}}).key == KEY

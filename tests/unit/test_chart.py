@@ -16,6 +16,7 @@ from tests.unit.samples import ROOT
 CHART = ROOT / "charts/springtide"
 OPEN = {
     "nodeSelector",
+    "fetchEnvironment",
     "podLabels",
     "podAnnotations",
     "metrics.serviceMonitor.labels",

@@ -7,7 +7,7 @@ from springtide.clients.cluster import DEPLOYMENT, MODEL_SERVICE, POD, SERVICE, 
 from springtide.controllers.cache import Cache
 from springtide.controllers.handlers import _observer
 from springtide.controllers.listing import WATCHED, Listing
-from springtide.controllers.liveness import SILENT_SECONDS, Liveness
+from springtide.controllers.liveness import PERIOD_SECONDS, Liveness
 from springtide.controllers.queue import WorkQueue
 from tests.unit.test_reconcile import MemoryCluster, ready_pod
 
@@ -50,7 +50,7 @@ async def test_lists_are_enough_where_nothing_happens(clock: Clock, liveness: Li
     for _ in range(20):
         clock.now += 216
         await listing.compare()
-        assert liveness.silent() == ""
+        assert liveness.dead() == ""
 
 
 async def test_a_kind_without_events_and_lists_is_named(clock: Clock, liveness: Liveness) -> None:
@@ -65,17 +65,63 @@ async def test_a_kind_without_events_and_lists_is_named(clock: Clock, liveness: 
         pod = ready_pod()
         pod["metadata"]["resourceVersion"] = str(version)
         await observe(event={"type": "MODIFIED", "object": pod})
-    assert liveness.silent() == "no watch event and no complete LIST for 15 minutes of: " + ", ".join(
+    assert liveness.dead() == "no watch event and no complete LIST for 900 seconds of: " + ", ".join(
         kind.kind for kind in WATCHED if kind not in {MODEL_SERVICE, DEPLOYMENT, POD}
     )
     cluster.away.clear()
     await listing.compare()
-    assert liveness.silent() == ""
+    assert liveness.dead() == ""
 
 
 def test_an_api_server_that_is_briefly_down_changes_nothing(clock: Clock, liveness: Liveness) -> None:
     clock.now += 216 * 3 + 2 * 120  # Three comparisons are missed, each of them by a LIST that hangs.
-    assert clock.now < SILENT_SECONDS
-    assert liveness.silent() == ""
-    clock.now = SILENT_SECONDS + 1
-    assert liveness.silent().endswith(", ".join(kind.kind for kind in WATCHED))
+    assert clock.now < PERIOD_SECONDS * 5
+    assert liveness.dead() == ""
+    clock.now = PERIOD_SECONDS * 5 + 1
+    assert liveness.dead().endswith(", ".join(kind.kind for kind in WATCHED))
+
+
+def test_old_knowledge_is_told_before_it_is_a_reason_to_start_again(clock: Clock, liveness: Liveness) -> None:
+    assert liveness.blind() == ""
+    clock.now = PERIOD_SECONDS * 2 + 1
+    assert liveness.blind().endswith(", ".join(kind.kind for kind in WATCHED))
+    assert liveness.dead() == ""
+
+
+def test_a_watch_that_tells_nothing_while_comparisons_find_changes_is_dead(liveness: Liveness) -> None:
+    for found in (1, 0, 1):
+        liveness.compared(POD, found)
+        assert bool(liveness.blind()) == bool(found)
+        assert liveness.dead() == ""
+    liveness.compared(POD, 2)
+    assert liveness.dead() == "3 comparisons found changes that the watches did not tell of: Pod"
+    liveness.told(POD)
+    assert liveness.dead() == liveness.blind() == ""
+
+
+def test_a_watch_that_misses_something_now_and_then_is_alive(liveness: Liveness) -> None:
+    for _ in range(9):
+        liveness.compared(POD, 1)
+        liveness.told(POD)
+    assert liveness.dead() == ""
+
+
+async def test_an_event_that_is_only_late_was_not_missed(liveness: Liveness, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, cache = MemoryCluster(), Cache()
+    pod = ready_pod()
+    name = (pod["metadata"]["namespace"], pod["metadata"]["name"])
+    cluster.objects[POD, name[1]] = pod
+    listing = Listing(cluster, cache, WorkQueue(), [None], liveness)
+
+    async def event(_: float) -> None:
+        cache.put(POD, pod)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("springtide.controllers.listing.asyncio.sleep", event)
+        assert await listing.compare() == 0
+    assert liveness.blind() == ""
+    monkeypatch.setattr("springtide.controllers.listing._GRACE_SECONDS", 0)
+    del cluster.objects[POD, name[1]]
+    assert await listing.compare() == 1
+    assert cache.pods.get(name) is None
+    assert "Pod" in liveness.blind()

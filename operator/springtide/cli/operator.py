@@ -12,6 +12,7 @@ from springtide.api.base import DNS_LABEL
 from springtide.cli.logs import configure_logs
 from springtide.cli.settings import VARIABLES, add_settings, settings_of
 from springtide.controllers.lease import Election
+from springtide.controllers.liveness import PERIOD_SECONDS
 from springtide.controllers.run import Options, run
 
 _VARIABLES = {
@@ -20,6 +21,7 @@ _VARIABLES = {
     "SPRINGTIDE_LEADER_ELECTION_NAMESPACE": "--leader-election-namespace",
     "SPRINGTIDE_LEADER_ELECTION_NAME": "--leader-election-name",
     "SPRINGTIDE_IDENTITY": "--identity",
+    "SPRINGTIDE_RESYNC_SECONDS": "--resync-seconds",
     "SPRINGTIDE_LOG_LEVEL": "--log-level",
 }
 
@@ -31,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logs(parsed.log_level)
     where = parsed.leader_election_namespace
     election = Election(where, parsed.leader_election_name, parsed.identity) if where else None
-    options = Options(settings_of(parsed), parsed.namespace, parsed.health_port, election)
+    options = Options(settings_of(parsed), parsed.namespace, parsed.health_port, election, parsed.resync_seconds)
     return asyncio.run(run(options))
 
 
@@ -86,6 +88,14 @@ def _parser() -> argparse.ArgumentParser:
         "name, in a cluster that is the pod's [SPRINGTIDE_IDENTITY]",
     )
     parser.add_argument(
+        "--resync-seconds",
+        type=_seconds,
+        default=PERIOD_SECONDS,
+        help="how often the cache is compared with lists of names and versions, 20 %% more or less, to find what the "
+        "watches missed; five times that without a sign of the cluster fails /healthz; 5 to 3600, default: 180 "
+        "[SPRINGTIDE_RESYNC_SECONDS]",
+    )
+    parser.add_argument(
         "--log-level",
         default="info",
         choices=["debug", "info", "warning", "error"],
@@ -110,6 +120,13 @@ def _identity(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("an operator without a name can't hold a Lease")
     return text
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 5 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text} is not within 5 and 3600")
+    return seconds
 
 
 if __name__ == "__main__":

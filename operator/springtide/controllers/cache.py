@@ -17,6 +17,8 @@ Name = tuple[str, str]
 
 Value = TypeVar("Value")
 
+_MOST_BURIED = 10_000
+
 
 @dataclass(frozen=True)
 class Entry(Generic[Value]):
@@ -53,6 +55,7 @@ class Store(Generic[Value]):
         self._entries: dict[Name, Entry[Value]] = {}
         self._by_key: dict[Name, set[Name]] = {}
         self._gone: dict[Name, int] = {}
+        self._buried: dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -70,6 +73,8 @@ class Store(Generic[Value]):
 
     def put(self, entry: Entry[Value]) -> bool:
         """Keep an object; tell whether that was news."""
+        if entry.uid in self._buried:
+            return False
         present = self._entries.get(entry.name)
         known = present.version if present else self._gone.get(entry.name, -1)
         if entry.version <= known:
@@ -105,6 +110,16 @@ class Store(Generic[Value]):
         self._unlink(present)
         self._tell(name, None)
         return True
+
+    def bury(self, uid: str) -> None:
+        """Remember that an object is gone of which no watch told: what one tells of it later is old."""
+        self._buried[uid] = None
+        if len(self._buried) > _MOST_BURIED:
+            del self._buried[next(iter(self._buried))]
+
+    def exhume(self, uid: str) -> None:
+        """Forget that an object was gone: a restore of the cluster brings it back."""
+        self._buried.pop(uid, None)
 
     def forget_deletions(self, version: int) -> None:
         """Drop what is remembered of deletions up to a version: no answer can be so late as to be older."""

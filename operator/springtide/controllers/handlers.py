@@ -58,6 +58,8 @@ def settings() -> kopf.OperatorSettings:
     made.networking.request_timeout = 60
     # An integer, though typed otherwise: 600.0 is refused by the API server.
     made.watching.server_timeout = 600
+    # The API server sends a bookmark each minute, so a watch that is silent for longer is connected anew.
+    made.watching.inactivity_timeout = 70
     for kind in WATCHED:
         if selector := labels_of(kind):
             made.watching.label_selectors[*_group(kind), kind.plural] = selector
@@ -66,7 +68,7 @@ def settings() -> kopf.OperatorSettings:
 
 def _observer(kind: Kind, cache: Cache, queue: WorkQueue[Name], liveness: Liveness) -> Any:
     async def observe(event: dict[str, Any], **_: Any) -> None:
-        liveness.heard(kind)
+        liveness.told(kind)
         live = event["object"]
         key = cache.remove(kind, live) if event["type"] == "DELETED" else cache.put(kind, live)
         if key is not None:

@@ -7,18 +7,22 @@ import asyncio
 import logging
 import random
 from collections.abc import Sequence
+from typing import Any
 
 from springtide.api.errors import Forbidden, Missing, SpringtideError, Unavailable
 from springtide.clients.cluster import CHILDREN, MODEL_SERVICE, POD, Cluster, Kind
-from springtide.controllers.cache import Cache, Name, reduce
-from springtide.controllers.liveness import Liveness
+from springtide.controllers.cache import Cache, Entry, Name, reduce
+from springtide.controllers.liveness import PERIOD_SECONDS, Liveness
 from springtide.controllers.queue import WorkQueue
 from springtide.manifests.names import SERVICE_LABEL
 
 logger = logging.getLogger(__name__)
 
 WATCHED = (MODEL_SERVICE, *CHILDREN, POD)
-_PERIOD = 180.0
+# What failed or found something is done again sooner by this much: until the watches tell all, it is their substitute.
+_HASTE = 6
+# An event may be on its way while the list is read.
+_GRACE_SECONDS = 2.0
 
 
 class Listing:
@@ -31,12 +35,14 @@ class Listing:
         queue: WorkQueue[Name],
         namespaces: Sequence[str | None],
         liveness: Liveness | None = None,
+        period: float = PERIOD_SECONDS,
     ) -> None:
         self._cluster = cluster
         self._cache = cache
         self._queue = queue
         self._namespaces = namespaces
         self._liveness = liveness or Liveness(WATCHED)
+        self._period = period
         self._horizons: dict[Kind, int] = {}
 
     async def wait_for_definition(self, seconds: float) -> None:
@@ -65,15 +71,24 @@ class Listing:
 
     async def keep_comparing(self) -> None:
         """Compare the cache with the lists for ever, at times that differ from one operator to the next."""
+        wait = self._period
         while True:
-            await asyncio.sleep(_PERIOD * random.uniform(0.8, 1.2))  # noqa: S311
+            await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311
+            wait = self._period / _HASTE
             try:
-                await self.compare()
+                if not await self.compare():
+                    wait = self._period
             except SpringtideError as error:
                 logger.warning("the cache could not be compared with the cluster: %s", error)
+                if isinstance(error, Unavailable):
+                    wait = max(wait, error.retry_after or 0.0)
 
-    async def compare(self) -> None:
-        """Read the names and versions of everything, and read live whatever the cache has otherwise."""
+    async def compare(self) -> int:
+        """Read the names and versions of everything, and read live whatever the cache has otherwise.
+
+        Returns how many objects it had to set right.
+        """
+        total = 0
         for kind in WATCHED:
             store = self._cache.store(kind)
             store.forget_deletions(self._horizons.get(kind, 0))
@@ -84,24 +99,39 @@ class Listing:
                 for live in await self._cluster.list(kind, namespace, labels_of(kind), metadata=True):
                     metadata = live["metadata"]
                     listed[metadata["namespace"], metadata["name"]] = int(metadata["resourceVersion"])
-            for name in before.keys() | listed.keys():
-                entry = before.get(name)
-                if entry is None or listed.get(name) != entry.version:
-                    await self._look(kind, name)
-            self._liveness.heard(kind)
+            names = before.keys() | listed.keys()
+            differing = [name for name in names if name not in before or listed.get(name) != before[name].version]
+            if differing:
+                await asyncio.sleep(_GRACE_SECONDS)
+            missed = [name for name in differing if await self._look(kind, name, before.get(name), listed.get(name))]
+            if missed:
+                logger.warning("the watch of %ss missed %d of them", kind.kind, len(missed))
+            self._liveness.compared(kind, len(missed))
+            total += len(missed)
+        return total
 
-    async def _look(self, kind: Kind, name: Name) -> None:
+    async def _look(self, kind: Kind, name: Name, before: Entry[Any] | None, listed: int | None) -> bool:
+        """Read an object live unless an event told of it meanwhile; return whether the cache was wrong."""
         store = self._cache.store(kind)
         entry = store.get(name)
+        if entry is not before and (entry is None or entry.version >= (listed or 0)):
+            return False
         live = await self._cluster.get(kind, *name)
         found = reduce(kind, live) if live is not None else None
+        if found is not None:
+            store.exhume(found.uid)
+        elif entry is not None:
+            store.bury(entry.uid)
         if found is not None and kind != MODEL_SERVICE and not found.key[1]:
             found = None  # Its label is gone, so it is none of ours any more.
         if entry is not None and (found is None or found.version != entry.version):
             store.replace(entry, found)
             self._queue.add(entry.key)
-        elif entry is None and found is not None and store.put(found):
+            return True
+        if entry is None and found is not None and store.put(found):
             self._queue.add(found.key)
+            return True
+        return False
 
 
 def labels_of(kind: Kind) -> str:

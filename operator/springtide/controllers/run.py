@@ -23,7 +23,7 @@ from springtide.controllers.health import serve_health
 from springtide.controllers.leadership import Leadership
 from springtide.controllers.lease import Election
 from springtide.controllers.listing import WATCHED, Listing
-from springtide.controllers.liveness import Liveness
+from springtide.controllers.liveness import PERIOD_SECONDS, Liveness
 from springtide.controllers.metrics import Metrics
 from springtide.controllers.queue import WorkQueue
 from springtide.controllers.reconcile import Reconciler
@@ -52,6 +52,7 @@ class Options:
     namespaces: Sequence[str] = ()
     health_port: int = 8080
     election: Election | None = None
+    resync_seconds: float = PERIOD_SECONDS
     definition_seconds: float = _DEFINITION_SECONDS
 
 
@@ -94,14 +95,14 @@ class Operator:
         self._leadership = leadership
         self._stop = stop
         self._metrics = metrics
-        self._liveness = Liveness(WATCHED)
+        self._liveness = Liveness(WATCHED, period=options.resync_seconds)
         generations = Generations(metrics.spec_to_applied.observe)
         self._cache = Cache(generations.see)
         self._queue: WorkQueue[Name] = WorkQueue(metrics)
         metrics.read_queue(self._queue)
         metrics.read_cache(self._cache)
         namespaces: list[str | None] = [*options.namespaces] or [None]
-        self._listing = Listing(cluster, self._cache, self._queue, namespaces, self._liveness)
+        self._listing = Listing(cluster, self._cache, self._queue, namespaces, self._liveness, options.resync_seconds)
         # Outside a cluster the names and addresses of Services lead nowhere.
         self._route = HttpRoute() if "KUBERNETES_SERVICE_HOST" in os.environ else None
         self._reconciler = Reconciler(cluster, self._cache, options.settings, _now, self._route, generations.applied)
@@ -223,12 +224,14 @@ class Operator:
             return ""
         if self._queue.longest_work() > _STUCK_SECONDS:
             return "a reconcile is stuck"
-        return self._liveness.silent()
+        return self._liveness.dead()
 
     def _unready(self) -> str:
         if self._waits and self._leadership is not None:
             return self._leadership.problem()
-        return self._failed or ("" if self._listed else "the cluster has not been read yet")
+        if not self._listed:
+            return self._failed or "the cluster has not been read yet"
+        return self._unhealthy() or self._liveness.blind()
 
     def _state(self) -> str:
         return "standing by" if self._waits else "ok"

@@ -77,6 +77,8 @@ def compute_refusal(
 
 def _timed(findings: Sequence[Finding], generation: int, previous: Mapping[str, Any], now: str) -> list[dict[str, Any]]:
     before = {one["type"]: one for one in previous.get("conditions", ())}
+    # The clock of this operator or of the one before it may be wrong: no transition is older than the last one.
+    now = max([now, *(one["lastTransitionTime"] for one in before.values())])
     made = []
     for finding in findings:
         was = before.get(finding.type)
@@ -86,14 +88,9 @@ def _timed(findings: Sequence[Finding], generation: int, previous: Mapping[str, 
                 "type": finding.type,
                 "status": finding.status,
                 "observedGeneration": generation,
-                # A clock that goes back never takes the times with it.
-                "lastTransitionTime": was["lastTransitionTime"] if same and was else max(now, _time(was)),
+                "lastTransitionTime": was["lastTransitionTime"] if same and was else now,
                 "reason": finding.reason,
                 "message": finding.message,
             }
         )
     return made
-
-
-def _time(condition: Mapping[str, Any] | None) -> str:
-    return str(condition["lastTransitionTime"]) if condition else ""
