@@ -20,6 +20,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import aiohttp
+
 from hack.cluster import lifecycle
 from hack.cluster.control_plane import kubectl
 from hack.cluster.spec import Spec, clusters
@@ -48,8 +50,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a run that is ended cleans up
     try:
         rounds = [_round(options, last=number == options.runs - 1) for number in range(options.runs)]
-    except (Failure, TimeoutError) as failure:
-        print(failure or "the run took too long", file=sys.stderr)
+    except (Failure, TimeoutError, aiohttp.ClientError) as failure:
+        print(failure or "the run took too long", "(with --keep the cluster stays, and its logs)", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -76,7 +78,7 @@ def _round(options: argparse.Namespace, *, last: bool) -> dict[str, Any]:
 async def _measure(spec: Spec, options: argparse.Namespace) -> dict[str, Any]:
     operator = Operator(spec)
     audit = Audit(spec.logs / "audit.log", operator.user)
-    allowed = 600 + options.seconds + options.idle_seconds + options.services
+    allowed = 900 + 4 * options.seconds + options.idle_seconds + options.services
     try:
         async with asyncio.timeout(allowed), connected(spec, CHANGES[options.change]) as fleet:
             await fleet.create(options.services)
@@ -126,7 +128,7 @@ class Run:
         say(f"restart: {restart:.1f} s")
         fleet = self._fleet
         applied, reported, own = fleet.applied_seconds, fleet.reported_seconds, fleet.write_seconds
-        return {
+        measured = {
             "spec_to_applied_p50_seconds": round(percentile(applied, 50), 3),
             "spec_to_applied_p99_seconds": round(percentile(applied, 99), 3),
             "spec_to_applied_max_seconds": round(max(applied), 3),
@@ -140,6 +142,7 @@ class Run:
             "rss_mebibytes": round(max(memory, self._operator.peak_memory()), 1),
             "cpu_seconds": round(cpu, 1),
             "changes": len(applied),
+            "changes_per_second": round(len(applied) / fleet.changed_seconds, 1),
             "writes_per_change": round(writes.total() / len(applied), 2),
             "idle_writes": idle_writes.total(),
             "restart_writes": restart_writes.total(),
@@ -147,6 +150,8 @@ class Run:
             "writes": dict(writes),
             "cold_start_writes": dict(cold_writes),
         }
+        say(json.dumps(measured))
+        return measured
 
     async def _cold_start(self) -> float:
         started = time.monotonic()
@@ -166,7 +171,7 @@ class Run:
             if not self._operator.ready():
                 return False
             seen = self._operator.metrics()
-            waiting = seen["workqueue_depth"] + seen["workqueue_unfinished_work_seconds"]
+            waiting = seen.get("workqueue_depth", 1) + seen.get("workqueue_unfinished_work_seconds", 1)
             return waiting == 0 and seen["springtide_reconcile_total"] >= len(self._services)
 
         await self._until(done, "the operator to have looked at all services", pause=0.1)

@@ -215,6 +215,14 @@ def test_a_spec_that_cannot_be_read_keeps_the_rest() -> None:
     assert conditions(gone)["Available"] == ("False", "InvalidSpec")
 
 
+def test_times_change_with_the_status_only() -> None:
+    before = status()
+    after = status(pods=(), previous=before, now=LATER)
+    times = {one["type"]: one["lastTransitionTime"] for one in after["conditions"]}
+    assert times == {"Accepted": NOW, "Available": LATER, "Ready": LATER, "Reconciling": LATER}
+    assert status(previous=before, now=LATER) == before, "nothing changed, so there is nothing to write"
+
+
 def test_times_never_go_back_with_the_clock() -> None:
     before = status(now=LATER)
     after = status(pods=(), previous=before, now=NOW)
