@@ -13,18 +13,7 @@ from tests.unit.samples import ROOT
 
 SCRIPT = ROOT / "charts/springtide/files/argocd-health.lua"
 OBJECTS = "\n".join(json.dumps(one.live) for one in SITUATIONS)
-# Where the conditions don't say yet what they should.
-UNTOLD = pytest.mark.xfail(strict=True, reason="the cause in a pod hides that the deadline of the rollout has passed")
-UNSEEN = pytest.mark.xfail(
-    strict=True, reason="the definition has no default status, so kstatus sees nothing to wait for"
-)
-STOPPED = pytest.mark.xfail(strict=True, reason="Ready is False at zero replicas, which kstatus takes for progress")
-ARGO_WRONG = {"crash loop, deadline exceeded": UNTOLD}
-KSTATUS_WRONG = ARGO_WRONG | {"not seen by the operator": UNSEEN, "scaled to zero": STOPPED}
-
-
-def cases(wrong: dict[str, pytest.MarkDecorator]) -> list[Any]:
-    return [pytest.param(one, id=one.name, marks=[wrong[one.name]] if one.name in wrong else []) for one in SITUATIONS]
+CASES = [pytest.param(one, id=one.name) for one in SITUATIONS]
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +28,14 @@ def argo() -> dict[str, Any]:
     return {one.name: json.loads(answer) for one, answer in zip(SITUATIONS, answers, strict=True)}
 
 
-@pytest.mark.parametrize("situation", cases(KSTATUS_WRONG))
+@pytest.mark.parametrize("situation", CASES)
 def test_kstatus(situation: Situation, kstatus: dict[str, Any]) -> None:
     said = kstatus[situation.name]
     assert said["status"] == situation.kstatus, said
     assert situation.hint in said["message"]
 
 
-@pytest.mark.parametrize("situation", cases(ARGO_WRONG))
+@pytest.mark.parametrize("situation", CASES)
 def test_argocd(situation: Situation, argo: dict[str, Any]) -> None:
     said = argo[situation.name]
     assert said["status"] == situation.argo, said

@@ -46,7 +46,11 @@ class PoolStatus(ApiModel):
 class ModelServiceStatus(ApiModel):
     """What is, as the operator last saw it."""
 
-    observed_generation: Int64 = Field(default=0, ge=0, description="The generation of the spec that was acted on.")
+    observed_generation: Int64 = Field(
+        default=0,
+        ge=-1,
+        description="The generation of the spec that was acted on; -1 at first.",
+    )
     conditions: tuple[Condition, ...] = Field(
         default=(), max_length=16, description="The state, one aspect each.", json_schema_extra=list_map("type")
     )

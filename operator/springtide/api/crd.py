@@ -26,6 +26,8 @@ COLUMNS = (
 def modelservice_crd() -> dict[str, Any]:
     """Return the definition of ModelService."""
     schema = structural_schema(ModelServiceSchema)
+    # The one default: without any status, kstatus takes an object that nobody has looked at for done.
+    schema["properties"]["status"]["default"] = {"observedGeneration": -1}
     schema["properties"] = {
         "apiVersion": {"type": "string"},
         "kind": {"type": "string"},

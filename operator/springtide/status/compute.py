@@ -38,7 +38,7 @@ def compute_status(
     first = pools[0]
     return {
         "observedGeneration": generation,
-        "conditions": _timed([judged, serving, summary, *progress(summary)], generation, previous, now),
+        "conditions": _timed([judged, serving, summary, *progress(summary, pools)], generation, previous, now),
         "replicas": first.seen.replicas,
         "readyReplicas": first.seen.ready,
         "targetReplicas": first.wanted.replicas,

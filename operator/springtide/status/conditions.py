@@ -12,6 +12,8 @@ from springtide.status.observed import ObservedDeployment, ObservedPod
 # Nothing that the operator or Kubernetes does by itself will help against these.
 _STALLING = {"InvalidSpec", "NameConflict", "Forbidden", "ReferenceNotFound", "ProgressDeadlineExceeded"}
 
+_STOPPED = "ScaledToZero"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -76,9 +78,7 @@ def available(pools: Sequence[PoolView], silence: str = "") -> Finding:
     if answering is not None:
         return answering
     if all(pool.wanted.replicas == 0 for pool in serving):
-        return Finding(
-            "Available", "False", "ScaledToZero", "spec.replicas is 0, so no replica runs; raise it to serve"
-        )
+        return Finding("Available", "False", _STOPPED, "spec.replicas is 0, so no replica runs; raise it to serve")
     for pool in serving:
         if pool.cause is not None:
             return Finding("Available", "False", pool.cause.reason, pool.cause.message)
@@ -107,11 +107,16 @@ def _answering(pods: Sequence[ObservedPod], silence: str) -> Finding | None:
 
 
 def ready(accepted: Finding, available: Finding, pools: Sequence[PoolView]) -> Finding:
-    """Ready: Available, and every pool has all its replicas of the newest revision and none of an older one."""
+    """Ready: what is asked for is there.
+
+    That is: Available, and every pool has all its replicas of the newest revision and none of an older one; or no
+    replica, where none is wanted.
+    """
     if accepted.status != "True":
         status = "False" if accepted.status == "False" else "Unknown"
         return Finding("Ready", status, accepted.reason, accepted.message)
-    if available.status != "True":
+    stopped = available.reason == _STOPPED
+    if available.status != "True" and not stopped:
         return Finding("Ready", available.status, available.reason, available.message)
     for pool in pools:
         if not pool.complete:
@@ -124,15 +129,15 @@ def ready(accepted: Finding, available: Finding, pools: Sequence[PoolView]) -> F
                 f"{seen.updated} are of the newest revision"
             )
             return Finding("Ready", "False", "Progressing", message)
+    if stopped:
+        return Finding("Ready", "True", _STOPPED, available.message)
     return Finding("Ready", "True", "Ready", "every pool has all its replicas, of the newest revision")
 
 
-def progress(ready: Finding) -> list[Finding]:
+def progress(ready: Finding, pools: Sequence[PoolView] = ()) -> list[Finding]:
     """Reconciling or Stalled, as kstatus reads them: there only while they are True."""
     if ready.status == "True":
         return []
-    if ready.reason in _STALLING:
+    if ready.reason in _STALLING or any(pool.seen.stuck for pool in pools):
         return [Finding("Stalled", "True", ready.reason, ready.message)]
-    if ready.reason == "ScaledToZero":
-        return []
     return [Finding("Reconciling", "True", ready.reason, ready.message)]
