@@ -18,6 +18,7 @@ from kubernetes import config
 from prometheus_client.parser import text_string_to_metric_families
 
 from hack.cluster.tools import program
+from springtide.clients.kubernetes import encode
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL_SERVICES = "/apis/springtide.dev/v1alpha1/namespaces/{namespace}/modelservices"
@@ -49,13 +50,14 @@ class Api:
         self._client = config.new_client_from_config(str(kubeconfig))  # type: ignore[no-untyped-call]
 
     def call(self, method: str, path: str, body: Any = None, content: str = "application/json", **query: str) -> Any:
+        content = content.replace("+yaml", "+yaml; charset=utf-8")
         headers = {"Accept": "application/json", "Content-Type": content}
         request = self._client.param_serialize(
             method,
             path.format(namespace=self.namespace),
             query_params=list(query.items()),
             header_params=headers,
-            body=body,
+            body=encode(body) if content.startswith("application/apply") else body,
             auth_settings=["BearerToken"],
         )
         response = self._client.call_api(*request)

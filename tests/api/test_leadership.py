@@ -223,7 +223,7 @@ def test_a_killed_leader_is_replaced_when_its_lease_runs_out(fleet: Fleet, limit
     finally:
         proxy.mend()
         proxy.close()
-    assert not fleet.api.status("unseen")
+    assert fleet.api.status("unseen") == {"observedGeneration": -1}
     # A pod that starts again under the same name takes its own lease back at once.
     fleet.start("fourth")
     assert fleet.led_by("fourth", 10) < 10

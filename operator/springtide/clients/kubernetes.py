@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -13,9 +14,11 @@ from springtide.api.base import FIELD_MANAGER
 from springtide.api.errors import Bug, Conflict, Forbidden, Invalid, Missing, SpringtideError, Unavailable
 from springtide.clients.cluster import Kind, Object
 
-_APPLY = "application/apply-patch+yaml"
+# With a parameter, since without one the client would encode the body, in a way that is not YAML (see `encode`).
+_APPLY = "application/apply-patch+yaml; charset=utf-8"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _PAGE = 500
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
 # A page of a large LIST is slow by nature.
@@ -125,7 +128,7 @@ class KubernetesCluster:
 
     async def _apply(self, verb: str, kind: Kind, path: str, body: Mapping[str, Any], *, force: bool) -> Object:
         query = [("fieldManager", FIELD_MANAGER), ("force", str(force).lower())]
-        return await self._call(verb, kind, "PATCH", path, query, body=body, content_type=_APPLY)
+        return await self._call(verb, kind, "PATCH", path, query, body=encode(body), content_type=_APPLY)
 
     async def _call(
         self,
@@ -135,7 +138,7 @@ class KubernetesCluster:
         path: str,
         query: Sequence[tuple[str, str]] = (),
         *,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | bytes | None = None,
         accept: str = "application/json",
         content_type: str = "application/json",
         deadline: aiohttp.ClientTimeout = _TIMEOUT,
@@ -156,6 +159,15 @@ class KubernetesCluster:
         if response.status >= 400:
             raise error_of(response.status, data, response.headers.get("Retry-After"))
         return cast(Object, json.loads(data))
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """Return JSON that is YAML too, which is what a server-side apply takes.
+
+    YAML has no pairs of surrogates for what lies beyond 16 bits, and takes nothing unprintable as it is.
+    """
+    text = json.dumps(body, ensure_ascii=False)
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode()
 
 
 def current_namespace() -> str:
