@@ -55,3 +55,8 @@ def demo() -> Iterator[Spec]:
 def kubeconfig(make_cluster: Callable[[Spec], Spec]) -> Path:
     """Administrator's kubeconfig of a control plane without nodes."""
     return make_cluster(Spec(f"test-api{SUFFIX}", nodes=0)).kubeconfig
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run last what looks at the whole run."""
+    items.sort(key=lambda item: item.path.name == "test_least_privilege.py")

@@ -157,6 +157,7 @@ def test_one_works_and_the_other_stands_by(fleet: Fleet) -> None:
 
 def test_a_leader_that_is_told_to_end_hands_over_at_once(fleet: Fleet) -> None:
     first, second = fleet.running["first"], fleet.running["second"]
+    eventually(lambda: unchanged_for_a_second(fleet.api))
     versions = fleet.api.versions()
     first.process.send_signal(signal.SIGTERM)
     assert fleet.led_by("second", 6) < 8

@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.support import DEPLOYMENTS, MODEL_SERVICES, Api, eventually, running_operator
+from tests.api.support import (
+    DEFINITION,
+    DEPLOYMENTS,
+    MODEL_SERVICES,
+    Api,
+    Refused,
+    eventually,
+    install_definition,
+    running_operator,
+    started_operator,
+)
 
 
 def settle(api: Api, names: list[str]) -> None:
@@ -42,6 +52,26 @@ def test_what_changed_meanwhile_is_done_at_the_start(api: Api, kubeconfig: Path,
     with running_operator(kubeconfig, api.namespace, tmp_path / "second"):
         eventually(lambda: api.get(DEPLOYMENTS, "late-cpu")["spec"]["replicas"] == 2)
         eventually(lambda: "dropped-cpu" not in api.list(DEPLOYMENTS), 30)
+
+
+def test_a_definition_that_comes_later_is_watched(api: Api, kubeconfig: Path, tmp_path: Path) -> None:
+    api.call("DELETE", DEFINITION)
+    eventually(lambda: refused(api), 30)
+    with started_operator(kubeconfig, api.namespace, tmp_path / "log") as operator:
+        eventually(lambda: any("can't be listed yet" in record["message"] for record in operator.records()), 60)
+        install_definition(api)
+        eventually(operator.watching, 30)
+        api.create("early")
+        eventually(lambda: api.condition("early", "Accepted"))
+        assert operator.stop() == 0
+
+
+def refused(api: Api) -> bool:
+    try:
+        api.list(MODEL_SERVICES)
+    except Refused:
+        return True
+    return False
 
 
 def test_no_cluster_is_a_clear_error(tmp_path: Path) -> None:

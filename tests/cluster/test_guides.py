@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from hack.cluster.spec import Spec, clusters
+from hack.cluster.tools import program
 
 from .support import shell
 
@@ -28,6 +29,15 @@ def test_every_command_of_the_readme_works(demo: Spec) -> None:
     assert "The capital of France is Paris" in done.stdout
     assert str(2 << 30) in done.stdout, "the memory limit, read from the cgroup"
     assert "ModelPullFailed" in done.stdout
+
+
+def test_every_command_of_the_guide_to_operations_works(demo: Spec) -> None:
+    text = "\n".join(blocks((ROOT / "docs" / "operations.md").read_text()))
+    environment = {"SPRINGTIDE_CLUSTER": demo.name, "PATH": f"{program('helm').parent}:{os.environ['PATH']}"}
+    done = shell(f'cd {ROOT}\neval "$(make --silent demo-env)"\n{text}', {**os.environ, **environment})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "leader_election_master_status" in done.stdout
+    assert "chat" in done.stdout, "ModelServices outlive the release"
 
 
 def test_every_command_of_the_guide_to_local_clusters_works() -> None:
