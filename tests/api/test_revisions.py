@@ -10,7 +10,9 @@ import pytest
 
 from tests.api.support import (
     DEPLOYMENTS,
+    EVENTS,
     MODEL_SERVICES,
+    NETWORK_POLICIES,
     REVISIONS,
     ROOT,
     Api,
@@ -133,10 +135,31 @@ def test_history_is_bounded(api: Api, limited: Path, tmp_path: Path) -> None:
 
 
 def test_what_an_api_server_refuses_is_not_remembered(api: Api, limited: Path, tmp_path: Path) -> None:
+    bad = {"pools": [{"name": "cpu", "resources": {"limits": {"/": "1"}}}]}
+
+    def events(reason: str) -> list[Any]:
+        found = api.list(EVENTS).values()
+        return [one for one in found if (one["regarding"]["name"], one["reason"]) == ("refused", reason)]
+
     api.create("refused", **SPEC)
     with operating(limited, api, tmp_path / "1"):
         eventually(lambda: done(api, "refused") and revisions(api, "refused"))
         # Admission can't know that a domain has no such form.
-        api.edit("refused", {"pools": [{"name": "cpu", "resources": {"limits": {"/": "1"}}}]})
+        api.edit("refused", bad)
         eventually(lambda: api.condition("refused", "Accepted")["reason"] == "InvalidSpec")
         assert len(revisions(api, "refused")) == 1
+        api.edit("refused", {"pools": [{"name": "cpu"}]})
+        eventually(lambda: api.condition("refused", "Accepted")["status"] == "True")
+        (told,) = events("InvalidSpec")
+    with operating(limited, api, tmp_path / "2"):
+        api.edit("refused", bad)
+        eventually(lambda: [one.get("series", {}).get("count") for one in events("InvalidSpec")] == [2])
+    assert events("InvalidSpec")[0]["metadata"]["uid"] == told["metadata"]["uid"]
+
+
+def test_network_policies_go_when_they_are_switched_off(api: Api, limited: Path, tmp_path: Path) -> None:
+    api.create("open", **SPEC)
+    with operating(limited, api, tmp_path / "1"):
+        eventually(lambda: api.list(NETWORK_POLICIES, "springtide.dev/service=open"))
+    with running_operator(limited, api.namespace, tmp_path / "2", "--network-policies=false"):
+        eventually(lambda: not api.list(NETWORK_POLICIES, "springtide.dev/service=open"))
