@@ -68,7 +68,7 @@ class Api:
         return json.loads(text)
 
     def applies(self) -> int:
-        """Return how many server-side applies the API server has had of what an operator writes, no-ops included."""
+        """Return how many patches the API server has had of what an operator writes, no-ops included."""
         headers = {"Accept": "text/plain"}
         request = self._client.param_serialize("GET", "/metrics", header_params=headers, auth_settings=["BearerToken"])
         lines = self._client.call_api(*request).read().decode().splitlines()
@@ -77,7 +77,7 @@ class Api:
             int(float(line.rsplit(" ", 1)[1]))
             for line in lines
             if line.startswith("apiserver_request_total{")
-            and 'verb="APPLY"' in line
+            and 'verb="PATCH"' in line
             and any(f'resource="{kind}"' in line for kind in kinds)
         )
 

@@ -61,7 +61,12 @@ RUNTIME = st.one_of(
         )
     )
 )
-AMOUNTS = optional(cpu=st.sampled_from(["0.5", "500m", "2", 1]), memory=st.sampled_from(["1Gi", "1.5G", 2000000]))
+AMOUNT = st.one_of(
+    st.integers(1, 10**12),
+    st.from_regex(r"\A[1-9][0-9]{0,3}(\.[0-9]{1,2})?([KMGT]i|[kMGT]|e[0-9])?\Z"),
+    st.from_regex(r"\A[1-9][0-9]{0,6}m\Z"),
+)
+AMOUNTS = optional(cpu=AMOUNT, memory=AMOUNT)
 POOL: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"name": NAME},
     optional={
@@ -99,6 +104,10 @@ def owner(api: Api) -> str:
     return str(api.create("any")["metadata"]["uid"])
 
 
+def resources_of(deployment: dict[str, Any]) -> dict[str, Any]:
+    return deployment["spec"]["template"]["spec"]["containers"][0].get("resources", {})  # type: ignore[no-any-return]
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(spec=SPEC)
 def test_children_of_any_spec_are_taken(api: Api, owner: str, spec: dict[str, Any]) -> None:
@@ -116,4 +125,10 @@ def test_children_of_any_spec_are_taken(api: Api, owner: str, spec: dict[str, An
     assert children == children_of(service, SETTINGS)
     for child in children:
         path = KINDS[child["kind"]].path(api.namespace, child["metadata"]["name"])
-        api.call("PATCH", path, child, APPLY, fieldManager="springtide", dryRun="All", fieldValidation="Strict")
+        live = api.call("PATCH", path, child, APPLY, fieldManager="springtide", dryRun="All", fieldValidation="Strict")
+        if child["kind"] == "Deployment":
+            sent, kept = (
+                one["spec"]["template"]["spec"]["containers"][0].get("resources", {}) for one in (child, live)
+            )
+            # The API server adds requests that are not there.
+            assert all(kept[kind].items() >= amounts.items() for kind, amounts in sent.items()), (sent, kept)

@@ -6,6 +6,7 @@ Each returns what was measured. What is changed during a fault is changed direct
 import time
 from collections.abc import Callable
 
+from springtide.controllers.listing import WATCHED
 from tests.api.support import DEPLOYMENTS, MODEL_SERVICES, SERVICES, eventually
 from tests.faults.proxy import Proxy
 from tests.faults.support import Rig, unchanged
@@ -170,8 +171,8 @@ def slow(make: MakeRig) -> str:
     took = time.monotonic() - began
     time.sleep(5)
     applies = [call for call in rig.proxy.since(began) if call.verb == "apply"]
-    # Three children for each new service, two edits and two lost children; twice would be two workers on one key.
-    assert len(applies) <= 3 * (len(names) + 1) + 4, len(applies)
+    # Seven children of each new service, two edits and two lost children; twice would be two workers on one key.
+    assert len(applies) <= 7 * (len(names) + 1) + 8, len(applies)
     assert rig.health("healthz")[0] == rig.health("readyz")[0] == 200
     return f"{len(names) + 1} new services in order after {took:.1f} s with {rig.proxy.writes - writes} writes"
 
@@ -199,7 +200,7 @@ def throttled(make: MakeRig) -> str:
     refused = [record for record in rig.records() if record["level"] in {"warning", "error"}]
     rig.proxy.heal()
     took = recover(rig, 60)
-    assert second <= 4 * 30 / 10 + 3 * 3, f"{first} requests in the first 30 s, {second} in the next"
+    assert second <= len(WATCHED) * 30 / 10 + 3 * 3, f"{first} requests in the first 30 s, {second} in the next"
     assert len(refused) <= first + second + 10
     assert rig.running
     assert rig.pid == pid, "it ended"

@@ -200,7 +200,12 @@ def _list(api: Api, kind: Kind) -> dict[str, Any]:
 
 
 def _reduced(live: dict[str, Any], uids: dict[str, str], namespace: str) -> Any:
-    metadata, spec = live["metadata"], dict(live["spec"])
+    metadata = live["metadata"]
+    # What is neither a spec nor a status: the data of a revision, the switch of an account.
+    rest = {
+        key: value for key, value in live.items() if key not in {"apiVersion", "kind", "metadata", "spec", "status"}
+    }
+    spec = dict(live.get("spec", {}))
     for given in ("clusterIP", "clusterIPs"):
         spec.pop(given, None)
     owners = [uids.get(owner["uid"], "unknown") for owner in metadata.get("ownerReferences", ())]
@@ -222,6 +227,7 @@ def _reduced(live: dict[str, Any], uids: dict[str, str], namespace: str) -> Any:
         "owners": owners,
         "spec": spec,
         "status": status,
+        **rest,
     }
     text = json.dumps(whole, sort_keys=True).replace(namespace, "NAMESPACE")
     return json.loads(_POD_SUFFIX.sub("-POD", text))

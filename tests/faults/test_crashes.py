@@ -1,5 +1,6 @@
 """The operator is killed with every one of its writes, and the end is that of a run without a kill."""
 
+import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,9 @@ def test_a_kill_with_any_write_changes_nothing_in_the_end(make_rig: Callable[...
     run_scenario(whole)
     wanted = eventually(lambda: unchanged(whole), 60)
     assert {name for name in wanted if name.startswith("Deployment")} == {"Deployment a-x", "Deployment b-cpu"}
-    runs = [(write, answered) for write in range(1, whole.proxy.writes + 1) for answered in (False, True)]
+    # After each write; and where its answer was lost as well, after every third: these runs take the longest.
+    writes = range(1, whole.proxy.writes + 1)
+    runs = [(write, answered) for write in writes for answered in (True, False) if answered or write % 3 == 0]
 
     def run(which: tuple[int, bool]) -> tuple[int, Any]:
         write, answered = which
@@ -50,12 +53,17 @@ def test_a_kill_with_any_write_changes_nothing_in_the_end(make_rig: Callable[...
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         done = dict(zip(runs, pool.map(run, runs), strict=True))
-    different = {which: found for which, (_, found) in done.items() if found}
-    assert not different, (wanted, different)
+    different = {str(which): found for which, (_, found) in done.items() if found}
+    assert not different, json.dumps(different, indent=1, default=str)
     # The number of status writes differs from run to run, so that the last ones are not there in every run.
     kills = sum(kills for kills, _ in done.values())
     assert kills >= len(runs) * 0.75
     print(f"killed {kills} times in {len(runs)} runs")
+
+
+def differing(wanted: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    names = wanted.keys() | found.keys()
+    return {name: (wanted.get(name), found.get(name)) for name in sorted(names) if wanted.get(name) != found.get(name)}
 
 
 def unchanged(rig: Rig) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from springtide.api.quantity import parse_quantity, same_quantity
+from springtide.api.quantity import canonical, parse_quantity, same_quantity
 from springtide.manifests.ownership import Keyed, is_current, owned_fields
 
 DESIRED = {
@@ -110,3 +110,24 @@ def test_integers_keep_their_amount(number: int, suffix: str) -> None:
     factor = parse_quantity(f"1{suffix}")
     assert parse_quantity(f"{number}{suffix}") == Decimal(number) * factor
     assert same_quantity(f"{number}{suffix}", f"{number}.0{suffix}")
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("0.5", "500m"),
+        ("1000m", "1"),
+        (2, "2"),
+        (1000, "1k"),
+        ("1024Mi", "1Gi"),
+        ("1.5Gi", "1536Mi"),
+        ("0.5Ki", "512"),
+        ("0.3Gi", "322122547200m"),
+        ("1.5G", "1500M"),
+        ("1500e-3", "1500e-3"),
+        ("0.0", "0"),
+    ],
+)
+def test_canonical_quantities(text: str | int, kept: str) -> None:
+    assert canonical(text) == kept
+    assert same_quantity(canonical(text), text)

@@ -28,6 +28,28 @@ def parse_quantity(text: str | int) -> Decimal:
     return nanos * _NANO
 
 
+def canonical(text: str | int) -> str:
+    """Return a quantity as the API server keeps it: in its own kind of suffix, without a fraction, as short as can be.
+
+    Raises ValueError for what is no quantity. Source: k8s.io/apimachinery/pkg/api/resource, Quantity.CanonicalizeBytes.
+    """
+    amount = parse_quantity(text)
+    match = _FORM.match(str(text))
+    suffix = match[2] or "" if match else ""
+    if suffix in _BINARY and amount == int(amount) and abs(amount) >= 1024:
+        shifts = [(name, bits) for name, bits in _BINARY.items() if int(amount) % (1 << bits) == 0]
+        name, bits = shifts[-1] if shifts else ("", 0)
+        return f"{int(amount) >> bits}{name}"
+    exponents = {exponent: name for name, exponent in _DECIMAL.items()}
+    exponent = next((one for one in sorted(exponents, reverse=True) if amount.scaleb(-one) % 1 == 0), -9)
+    if amount == 0:
+        exponent = 0
+    mantissa = f"{amount.scaleb(-exponent):f}".split(".")[0]
+    if suffix[:1] in {"e", "E"} and suffix not in _DECIMAL:
+        return f"{mantissa}e{exponent}" if exponent else mantissa
+    return f"{mantissa}{exponents[exponent]}"
+
+
 def same_quantity(one: object, other: object) -> bool:
     """Tell whether both are quantities of the same amount."""
     if not isinstance(one, str | int) or not isinstance(other, str | int):

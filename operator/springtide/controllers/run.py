@@ -78,6 +78,8 @@ async def run(options: Options) -> int:
         return 1
     finally:
         await cluster.close()
+        # What kopf leaves open is closed by asyncio, which would report each as an error.
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: logger.debug("%s", context["message"]))
 
 
 class Operator:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from springtide.api.modelservice import ModelService
+from springtide.api.quantity import canonical
 from springtide.manifests.delivery import Delivery, deliver
 from springtide.manifests.names import ONLINE_LABEL, REVISION_LABEL, pool_labels, pool_selector
 from springtide.manifests.resolve import ResolvedPool
@@ -137,7 +138,7 @@ def _with_packages(pool: ResolvedPool, settings: Settings) -> bool:
 
 def _resources(requests: Mapping[str, int | str], limits: Mapping[str, int | str]) -> dict[str, Any]:
     made = {
-        kind: {name: str(amount) for name, amount in amounts.items()}
+        kind: {name: canonical(amount) for name, amount in amounts.items()}
         for kind, amounts in (("requests", requests), ("limits", limits))
         if amounts
     }
