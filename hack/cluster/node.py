@@ -61,6 +61,11 @@ def load_image(node: Node, archive: Path) -> None:
         raise Failure(f"{archive}: can't be loaded; is it an OCI archive?\n{error}") from None
 
 
+def tag_image(node: Node, image: str, other: str) -> None:
+    """Give an image that a node has another name, too."""
+    _ctr(node, "images", "tag", "--force", image, other)
+
+
 def _ctr(node: Node, *words: str | Path) -> str:
     return run(program("ctr"), "--address", node.containerd_socket, "--namespace", "k8s.io", *words)
 

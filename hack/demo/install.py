@@ -11,6 +11,7 @@ from hack.cluster.control_plane import kubectl
 from hack.cluster.spec import Spec
 from hack.cluster.tools import program
 from hack.images import catalog
+from hack.images.buildah import Image
 from hack.shell import run, say
 
 from . import manifests
@@ -32,10 +33,10 @@ def load(spec: Spec) -> None:
             done.result()
 
 
-def operator(spec: Spec) -> None:
-    """Install the chart, with this checkout's images, and wait until the operator is ready."""
+def operator(spec: Spec, image: Image | None = None) -> None:
+    """Install the chart, with this checkout's images or another operator, and wait until the operator is ready."""
     say("installing the chart")
-    repository, _, tag = catalog.operator().reference.partition(":")
+    repository, _, tag = (image or catalog.operator()).reference.partition(":")
     server, _, server_tag = catalog.model_server().reference.partition(":")
     settings = {
         "image.repository": repository,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from hack.packages import need
 from hack.shell import cache_dir, locked, run, say
+
+UNUSED_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,10 @@ def build(name: str, dockerfile: Path, context: dict[str, Path], arguments: dict
             say(f"building image {image}")
             _build(image, dockerfile, context, arguments or {}, done)
             for older in done.parent.glob(f"{short}-????????????.tar"):
-                if older != done:
+                # one that was asked for lately may just be loaded by a run in another checkout
+                if time.time() - older.stat().st_mtime > UNUSED_SECONDS:
                     older.unlink()
+        done.touch()
     return Image(image, done)
 
 

@@ -40,10 +40,10 @@ def python() -> buildah.Image:
     return buildah.build(PYTHON, HERE / "python.Dockerfile", {}, {"BASE": _base()})
 
 
-def operator() -> buildah.Image:
-    """Return the operator's image, of this checkout."""
-    context = {"site": _site("springtide"), "springtide": ROOT / "operator" / "springtide"}
-    return buildah.build(OPERATOR, ROOT / "operator" / "Dockerfile", context, {"BASE": _base()})
+def operator(name: str = OPERATOR, source: Path = ROOT / "operator" / "springtide") -> buildah.Image:
+    """Return the operator's image, of this checkout or of another source."""
+    context = {"site": _site("springtide"), "springtide": source}
+    return buildah.build(name, ROOT / "operator" / "Dockerfile", context, {"BASE": _base()})
 
 
 def model_server() -> buildah.Image:

@@ -13,6 +13,11 @@ from hack.cluster.control_plane import kubectl
 from hack.cluster.spec import Spec
 
 NAMESPACE = "demo"
+CHAT = {"uri": "oci://models.springtide.dev/smollm2-135m-instruct:v1"}
+POOL = {
+    "name": "cpu",
+    "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"cpu": "1", "memory": "2Gi"}},
+}
 
 
 def eventually(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
@@ -27,10 +32,39 @@ def get(spec: Spec, kind: str, name: str = "", *, labels: str = "", namespace: s
     return found if name else found["items"]
 
 
+def apply(spec: Spec, name: str, **fields: Any) -> None:
+    """Apply a ModelService, a chat model in one small pool unless told otherwise."""
+    body = {
+        "apiVersion": "springtide.dev/v1alpha1",
+        "kind": "ModelService",
+        "metadata": {"name": name},
+        "spec": {"model": CHAT, "pools": [POOL], **fields},
+    }
+    kubectl(spec, "apply", f"--namespace={NAMESPACE}", "--filename=-", stdin=json.dumps(body))
+
+
+def delete(spec: Spec, name: str) -> None:
+    """Delete a ModelService."""
+    kubectl(spec, "delete", "modelservice", name, f"--namespace={NAMESPACE}")
+
+
+def scale(spec: Spec, name: str, replicas: int) -> None:
+    """Scale a ModelService as a user does."""
+    kubectl(spec, "scale", f"modelservice/{name}", f"--namespace={NAMESPACE}", f"--replicas={replicas}")
+
+
 def condition(spec: Spec, service: str, kind: str) -> dict[str, str]:
     """Return a condition of a ModelService, empty when it has none of that type."""
     conditions = get(spec, "modelservice", service).get("status", {}).get("conditions", [])
     return next((one for one in conditions if one["type"] == kind), {})
+
+
+def is_settled(spec: Spec, service: str, replicas: int = 1) -> bool:
+    """Tell whether a ModelService is Ready as it is written now, and has exactly so many pods."""
+    found = get(spec, "modelservice", service)
+    ready = condition(spec, service, "Ready").get("status") == "True"
+    current = found.get("status", {}).get("observedGeneration") == found["metadata"]["generation"]
+    return ready and current and len(serving_pods(spec, service)) == replicas
 
 
 def serving_pods(spec: Spec, service: str) -> list[dict[str, Any]]:
@@ -45,6 +79,14 @@ def ask(address: str, path: str, body: dict[str, Any] | None = None, seconds: fl
     request = urllib.request.Request(f"http://{address}{path}", data, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=seconds) as response:  # noqa: S310
         return str(response.read().decode())
+
+
+def serves(address: str) -> bool:
+    """Tell whether a ModelService answers the host: its node's rules may be later than those of the operator's node."""
+    try:
+        return bool(ask(address, "/readyz", seconds=5))
+    except OSError:
+        return False
 
 
 def chat(address: str, question: str, **options: Any) -> str:

@@ -18,38 +18,22 @@ from hack.demo.install import SYSTEM
 from hack.images.catalog import ROOT
 from hack.shell import Failure
 
-from .support import NAMESPACE, ask, chat, condition, eventually, get, service_address, serving_pods
-
-CHAT = {"uri": "oci://models.springtide.dev/smollm2-135m-instruct:v1"}
-POOL = {
-    "name": "cpu",
-    "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"cpu": "1", "memory": "2Gi"}},
-}
-
-
-def apply(spec: Spec, name: str, **fields: Any) -> None:
-    body = {
-        "apiVersion": "springtide.dev/v1alpha1",
-        "kind": "ModelService",
-        "metadata": {"name": name},
-        "spec": {"model": CHAT, "pools": [POOL], **fields},
-    }
-    kubectl(spec, "apply", f"--namespace={NAMESPACE}", "--filename=-", stdin=json.dumps(body))
-
-
-def delete(spec: Spec, name: str) -> None:
-    kubectl(spec, "delete", "modelservice", name, f"--namespace={NAMESPACE}")
-
-
-def scale(spec: Spec, name: str, replicas: int) -> None:
-    kubectl(spec, "scale", f"modelservice/{name}", f"--namespace={NAMESPACE}", f"--replicas={replicas}")
-
-
-def serves(address: str) -> bool:
-    try:
-        return bool(ask(address, "/readyz", seconds=5))
-    except OSError:
-        return False
+from .support import (
+    NAMESPACE,
+    POOL,
+    apply,
+    ask,
+    chat,
+    condition,
+    delete,
+    eventually,
+    get,
+    is_settled,
+    scale,
+    serves,
+    service_address,
+    serving_pods,
+)
 
 
 def tokens_served(pod: dict[str, Any]) -> float:
@@ -65,14 +49,6 @@ def examples(demo: Spec) -> None:
     for name in "chat", "embed":
         scale(demo, name, 1)
         eventually(functools.partial(is_settled, demo, name), f"{name} to be Ready", 120)
-
-
-def is_settled(spec: Spec, name: str) -> bool:
-    found = get(spec, "modelservice", name)
-    status = found.get("status", {})
-    ready = condition(spec, name, "Ready").get("status") == "True"
-    current = status.get("observedGeneration") == found["metadata"]["generation"]
-    return ready and current and len(serving_pods(spec, name)) == 1
 
 
 def test_columns_read_well(demo: Spec) -> None:
@@ -97,7 +73,7 @@ def test_two_replicas_stand_on_two_nodes_and_both_answer_through_the_service(dem
     scale(demo, "chat", 2)
     eventually(lambda: get(demo, "msvc", "chat")["status"].get("readyReplicas") == 2, "two ready replicas", 120)
     pods = serving_pods(demo, "chat")
-    assert {pod["spec"]["nodeName"] for pod in pods} == {"test-demo-node-1", "test-demo-node-2"}
+    assert {pod["spec"]["nodeName"] for pod in pods} == {node.name for node in demo.node_list}
     before = [tokens_served(pod) for pod in pods]
     for _ in range(12):
         chat(service_address(demo, "chat"), "Count to three.", max_tokens=3)

@@ -42,9 +42,10 @@ class Seen:
 
 
 class FaultyServer:
-    """Answers come from `answer`; started by `with`, on a free port of 127.0.0.1."""
+    """Answers come from `answer`; started by `with`, on a free port of an address of this host."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        self.address = address
         self.faults: list[Fault] = []
         self.seen: list[Seen] = []
         self._lock = threading.Lock()
@@ -66,7 +67,7 @@ class FaultyServer:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((self.address, 0), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -80,7 +81,7 @@ class FaultyServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.address}:{self.port}"
 
     def bytes_sent(self, pattern: str = "") -> int:
         """Of the bodies of all answers to requests that the pattern is found in."""

@@ -28,8 +28,9 @@ class Hub(FaultyServer):
     token = "hf_sEcReToFtEsTs"
     signature = "sIgNeDaDdReSs"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        super().__init__(address)
+        self.files_host = "localhost"  # another host, so that a token sent there would be seen
         self.branches: dict[tuple[str, str], str] = {}
         self.commits: dict[tuple[str, str], dict[str, bytes]] = {}
         self.large: dict[str, bytes] = {}
@@ -87,8 +88,7 @@ class Hub(FaultyServer):
         if len(data) < LARGE:
             return _ranged(data, headers, about)
         about |= {"X-Linked-Etag": f'"{_sha256(data)}"', "X-Linked-Size": str(len(data))}
-        # another host, so that a token sent there would be seen
-        about["Location"] = f"http://localhost:{self.port}/cdn/{_sha256(data)}?X-Amz-Signature={self.signature}"
+        about["Location"] = f"http://{self.files_host}:{self.port}/cdn/{_sha256(data)}?X-Amz-Signature={self.signature}"
         return 302, about, b""
 
     def _refusal(self, repo: str, revision: str, headers: Mapping[str, str], *, gate: bool) -> Answer | None:

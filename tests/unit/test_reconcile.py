@@ -250,7 +250,7 @@ async def test_the_route_is_asked_once_a_pod_is_ready_and_asked_again_while_it_i
     assert not route.asked, "no pod could answer yet"
     cache.put(POD, ready_pod())
     assert isinstance(await reconcile(cluster, cache=cache, route=route), Silent)
-    assert route.asked == ["http://chat.team-a.svc/readyz"]
+    assert route.asked == ["http://chat.team-a.svc/healthz"]
     conditions = {one["type"]: one for one in cluster.statuses[-1]["conditions"]}
     assert conditions["Available"]["reason"] == "RouteNotAnswering"
 
@@ -259,4 +259,4 @@ async def test_a_service_with_offline_pools_alone_is_asked_through_its_first_poo
     route, cache = SilentRoute(), Cache()
     cache.put(POD, ready_pod())
     await reconcile(cluster, SPEC | {"pools": [{"name": "cpu", "tier": "Offline"}]}, cache, route=route)
-    assert route.asked == ["http://chat-cpu.team-a.svc/readyz"]
+    assert route.asked == ["http://chat-cpu.team-a.svc/healthz"]

@@ -16,7 +16,7 @@ from springtide.controllers.planning import KINDS, Plan, World, child_key, decid
 from springtide.controllers.subject import note
 from springtide.manifests.names import POOL_LABEL
 from springtide.manifests.ownership import is_current
-from springtide.manifests.services import readiness_url
+from springtide.manifests.services import route_url
 from springtide.manifests.settings import Settings
 from springtide.status.compute import compute_refusal, compute_status
 from springtide.status.observed import ObservedDeployment, ObservedPod
@@ -186,7 +186,7 @@ class Reconciler:
         ready = [pod for pod in self._observed(world.entry)[1] if pod.ready and not pod.deleting]
         if self._route is None or plan.service is None or not ready:
             return ""
-        return await self._route.silence(readiness_url(plan.service, plan.pools))
+        return await self._route.silence(route_url(plan.service, plan.pools))
 
     def _observed(self, entry: Entry[Written]) -> tuple[dict[str, ObservedDeployment], list[ObservedPod]]:
         prefix = f"{entry.name[1]}-"

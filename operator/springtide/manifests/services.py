@@ -44,15 +44,16 @@ def _service(
     return child(service, "v1", "Service", name, labels, spec=spec)
 
 
-def readiness_url(service: ModelService, plans: Sequence[PoolPlan]) -> str:
-    """Return where to ask, as clients do, whether the model answers.
+def route_url(service: ModelService, plans: Sequence[PoolPlan]) -> str:
+    """Return where to ask, as clients do, whether requests come to the model.
 
-    Through its own Service, or through that of the first pool when every pool is Offline.
+    Through its own Service, or through that of the first pool when every pool is Offline. Not where readiness is asked:
+    of that the kubelets tell, and a pod that was told to go says no there while it still answers what clients ask.
     """
     metadata = service.metadata
     first = next((plan.pool for plan in plans if plan.pool.online), plans[0].pool)
     root = service_url(service) or f"http://{pool_name(metadata.name, first.name)}.{metadata.namespace}.svc"
-    return root + first.runtime.readiness_path
+    return root + first.runtime.liveness_path
 
 
 def service_url(service: ModelService) -> str:
