@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from springtide.api.modelservice import ModelService
 from springtide.clients.cluster import CHILDREN
+from springtide.manifests.ownership import is_current, owned_fields
 from springtide.manifests.runtimes import PROFILES
 from springtide.manifests.settings import Settings
 from tests.api.policies import APPLY
@@ -64,7 +65,8 @@ RUNTIME = st.one_of(
 AMOUNT = st.one_of(
     st.integers(1, 10**12),
     st.from_regex(r"\A[1-9][0-9]{0,3}(\.[0-9]{1,2})?([KMGT]i|[kMGT]|e[0-9])?\Z"),
-    st.from_regex(r"\A[1-9][0-9]{0,6}m\Z"),
+    st.from_regex(r"\A[1-9][0-9]{0,6}[mun]\Z"),
+    st.sampled_from(["0.3333", "0.0001"]),
 )
 AMOUNTS = optional(cpu=AMOUNT, memory=AMOUNT)
 POOL: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
@@ -126,6 +128,7 @@ def test_children_of_any_spec_are_taken(api: Api, owner: str, spec: dict[str, An
     for child in children:
         path = KINDS[child["kind"]].path(api.namespace, child["metadata"]["name"])
         live = api.call("PATCH", path, child, APPLY, fieldManager="springtide", dryRun="All", fieldValidation="Strict")
+        assert is_current(child, owned_fields(live)), f"{child['kind']} would be applied again and again"
         if child["kind"] == "Deployment":
             sent, kept = (
                 one["spec"]["template"]["spec"]["containers"][0].get("resources", {}) for one in (child, live)

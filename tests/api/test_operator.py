@@ -109,7 +109,7 @@ def test_drift_is_repaired_and_what_is_not_ours_is_left(api: Api) -> None:
 EDITS = {
     DEPLOYMENTS: ("every-cpu", {"spec": {"progressDeadlineSeconds": 9}}),
     SERVICES: ("every", {"spec": {"selector": {"springtide.dev/online": "false"}}}),
-    ACCOUNTS: ("every", {"automountServiceAccountToken": True}),
+    ACCOUNTS: ("every-model-server", {"automountServiceAccountToken": True}),
     NETWORK_POLICIES: ("every", {"spec": {"podSelector": {"matchLabels": {"springtide.dev/service": "other"}}}}),
     DISRUPTION_BUDGETS: ("every-cpu", {"spec": {"maxUnavailable": 7}}),
     REVISIONS: ("", {"revision": 7}),

@@ -9,6 +9,7 @@ import yaml
 from tests.api.policies import APPLY, CHOSEN, IMAGE, PATHS, SERVICES_ONLY, refusal
 from tests.api.support import (
     MODEL_SERVICES,
+    REVISIONS,
     ROOT,
     Api,
     Refused,
@@ -127,6 +128,7 @@ def test_administrators_apply_the_examples(api: Api, tenant: Api) -> None:
         ({"image": None}, "spec.runtime.image: a change needs the right"),
         ({"args": ["--verbose", "--more"]}, "spec.runtime.args: a change needs the right"),
         ({"args": None}, "spec.runtime.args: a change needs the right"),
+        ({"name": "VLLM"}, "spec.runtime.name: a change beside an image"),
     ],
     ids=str,
 )
@@ -134,6 +136,14 @@ def test_changes_are_refused(tenant: Api, chosen: str, change: dict[str, Any], w
     with pytest.raises(Refused) as refused:
         tenant.edit(chosen, {"runtime": change})
     assert words in str(refused.value)
+
+
+def test_nobody_writes_the_templates_that_the_operator_runs(api: Api, tenant: Api) -> None:
+    labels = {"springtide.dev/service": "chat"}
+    record = {"metadata": {"name": "chat-cpu-0", "labels": labels}, "data": {}, "revision": 1}
+    with pytest.raises(Refused, match="is written by the Springtide operator alone"):
+        api.call("POST", REVISIONS, record)
+    api.call("POST", REVISIONS, record | {"metadata": {"name": "chat-cpu-0"}})
 
 
 def test_unrelated_edits_pass(tenant: Api, chosen: str) -> None:
@@ -166,5 +176,5 @@ def test_expressions_are_typed(api: Api, tenant: Api, policies: list[dict[str, A
             found[name]["status"]["typeChecking"] for name in names if "typeChecking" in found[name].get("status", {})
         ]
 
-    eventually(lambda: len(checked()) == 2)
-    assert checked() == [{}, {}]
+    eventually(lambda: len(checked()) == 3)
+    assert checked() == [{}, {}, {}]

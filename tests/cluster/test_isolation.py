@@ -22,7 +22,7 @@ def inside(spec: Spec, service: str, command: str) -> str:
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_pod_has_an_account_of_its_service_and_no_token(demo: Spec, service: str) -> None:
     for pod in serving_pods(demo, service):
-        assert pod["spec"]["serviceAccountName"] == service
+        assert pod["spec"]["serviceAccountName"] == f"{service}-model-server"
         assert not [one for one in pod["spec"]["volumes"] if "projected" in one]
     assert inside(demo, service, "ls -A /var/run/secrets 2>/dev/null; ls -A /run/secrets 2>/dev/null; true") == ""
     may = ("auth", "can-i", "--list", f"--as=system:serviceaccount:{NAMESPACE}:{service}", f"--namespace={NAMESPACE}")

@@ -18,6 +18,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"model": {"uri": "s3://models/a b"}}, ["spec.model.uri", "s3://BUCKET/PREFIX"]),
     ({"model": {"uri": "pvc://Models/a"}}, ["spec.model.uri", "pvc://CLAIM/PATH"]),
     ({"model": {"uri": "pvc://models/../a"}}, ["spec.model.uri", "must not have . or .."]),
+    ({"model": {"uri": "s3://models/$(HTTPS_PROXY)"}}, ["spec.model.uri", "must not hold $"]),
     ({"model": {"uri": "file://models"}}, ["spec.model.uri", "file:///PATH"]),
     ({"model": {"uri": "s3://models/a", "revision": "v2"}}, ["spec.model.revision", "only oci:// and hf://"]),
     ({"model": {"uri": "oci://x/y", "revision": "refs/pr/1"}}, ["spec.model.revision", "tag or sha256"]),

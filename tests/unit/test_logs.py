@@ -52,7 +52,7 @@ async def test_each_record_of_a_reconcile_tells_key_and_generation(
     worker.cancel()
     logger.removeHandler(lines)
     messages = [record["message"] for record in lines.records]
-    assert messages[0] == "applied ServiceAccount chat"
+    assert messages[0] == "applied ServiceAccount chat-model-server"
     assert "exceeded quota" in messages
     assert "TypeError" in lines.records[messages.index("reconcile failed")]["exception"]
     assert {(record["key"], record["generation"]) for record in lines.records} == {("team-a/chat", 2)}

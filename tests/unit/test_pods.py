@@ -51,6 +51,7 @@ def test_vllm() -> None:
     container = server(runtime={"name": "VLLM"}, precision="FP8", pool={"accelerator": GPUS})
     assert container["image"] == "vllm:1"
     assert container["command"] == ["vllm", "serve"]
+    assert container["args"][7:9] == ["--shutdown-timeout", "$(DRAIN_SECONDS)"]
     assert container["args"][-4:] == ["--quantization", "fp8", "--tensor-parallel-size", "$(ACCELERATORS)"]
     assert container["livenessProbe"]["httpGet"]["path"] == "/health"
     assert container["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
@@ -103,6 +104,17 @@ def test_a_pool_overrides_field_by_field() -> None:
         "--b",
         9000,
     )
+
+
+def test_an_empty_list_takes_nothing_away() -> None:
+    general = {"name": "Custom", "image": "c:1", "command": ["serve"], "args": ["--a"], "env": [{"name": "A"}]}
+    container = server(runtime=general, pool={"runtime": {"command": [], "args": [], "env": []}})
+    assert (container["command"], container["args"]) == (["serve"], ["--a"])
+    assert {"name": "A"} in container["env"], "an empty value is left out, as the API server leaves it out"
+
+
+def test_what_is_empty_is_left_out() -> None:
+    assert not {"args", "command"} & server(runtime={"name": "Custom", "image": "c:1"}).keys()
 
 
 def test_a_pool_with_another_runtime_takes_nothing_of_the_first() -> None:
@@ -174,12 +186,22 @@ def test_hf_into_a_cache_claim() -> None:
     assert values["HF_TOKEN"] == {"secretKeyRef": {"name": "token", "key": "HF_TOKEN", "optional": False}}
     assert values["HF_ENDPOINT"]["secretKeyRef"]["optional"] is True
     assert values["HTTPS_PROXY"] == "http://proxy"
+    assert values["SPRINGTIDE_DEFAULT_HF_ENDPOINT"] == "http://mirror", "the Secret may lack it"
     assert len(values) == len(fetcher["env"]), "a name twice is refused by the API server"
     assert fetcher["resources"] == {"limits": {"memory": "4Gi"}}, "a device is for the server alone"
     assert fetcher["securityContext"] == made["containers"][0]["securityContext"]
     assert made["volumes"][0] == {"name": "cache", "persistentVolumeClaim": {"claimName": "models"}}
     assert made["securityContext"]["fsGroup"] == 65532
     assert {"name": "cache", "mountPath": "/models/cache", "readOnly": True} in made["containers"][0]["volumeMounts"]
+
+
+def test_each_pool_has_a_link_of_its_own() -> None:
+    def link(**model: Any) -> str:
+        made = pod(model={"uri": "s3://models/chat"} | model)
+        return str(environment(made["containers"][0])["MODEL_PATH"])
+
+    assert link() != link(credentialsSecretName="minio-b")
+    assert link() == link()
 
 
 def test_s3_without_a_claim() -> None:

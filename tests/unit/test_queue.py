@@ -107,3 +107,10 @@ async def test_an_invalid_spec_waits_for_an_edit() -> None:
     settle(queue, ("ns", "a"), Invalid("x"))
     assert not queue._delayed
     assert POLICY[Invalid] is None
+
+
+async def test_a_key_that_failed_waits() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.retry("a", base=60, cap=60)
+    assert queue.waits("a")
+    assert not queue.waits("b")

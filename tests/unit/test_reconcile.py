@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from springtide.api.errors import Conflict, Forbidden, Invalid, NameConflict, Silent, SpringtideError, Unavailable
-from springtide.clients.cluster import DEPLOYMENT, MODEL_SERVICE, POD, SERVICE, Kind, Object
+from springtide.clients.cluster import ACCOUNT, DEPLOYMENT, MODEL_SERVICE, POD, REVISION, SERVICE, Kind, Object
 from springtide.clients.route import Route
 from springtide.controllers.cache import Cache
 from springtide.controllers.reconcile import Reconciler
-from tests.unit.samples import SETTINGS
+from springtide.manifests.revisions import plan_pools
+from tests.unit.samples import SETTINGS, model_service
 
 KEY = ("team-a", "chat")
 SPEC = {"model": {"uri": "oci://r.example/m:v1"}, "pools": [{"name": "cpu"}]}
@@ -180,11 +181,53 @@ async def test_events_are_told_once(cluster: MemoryCluster) -> None:
     assert len(cluster.events) == 1
 
 
-async def test_an_api_server_that_is_away_says_nothing_about_the_service(cluster: MemoryCluster) -> None:
+def before(**statuses: str) -> dict[str, Any]:
+    def condition(kind: str, status: str) -> dict[str, Any]:
+        return {"type": kind, "status": status, "reason": "Before", "message": "", "lastTransitionTime": ""}
+
+    return {"observedGeneration": 1, "conditions": [condition(kind, status) for kind, status in statuses.items()]}
+
+
+async def test_while_children_cannot_be_written_only_who_answers_is_judged(cluster: MemoryCluster) -> None:
     cluster.failures["Service"] = Unavailable("timeout")
-    known = {"type": "Available", "status": "True", "reason": "ReplicasReady", "message": "", "lastTransitionTime": ""}
-    assert isinstance(await reconcile(cluster, status={"conditions": [known]}), Unavailable)
-    assert not cluster.statuses
+    cache = Cache()
+    cache.put(POD, ready_pod())
+    status = before(Accepted="True", Available="True", Ready="True")
+    assert isinstance(await reconcile(cluster, cache=cache, status=status), Unavailable)
+    (made,) = cluster.statuses
+    assert made["observedGeneration"] == 1, "the new generation is not acted on"
+    assert {one["type"]: (one["status"], one["reason"]) for one in made["conditions"]} == {
+        "Accepted": ("True", "Before"),
+        "Available": ("True", "ReplicasReady"),
+        "Ready": ("True", "Before"),
+    }
+    cluster.statuses.clear()
+    await reconcile(cluster, status=status)
+    assert {one["type"]: one["status"] for one in cluster.statuses[0]["conditions"]} == {
+        "Accepted": "True",
+        "Available": "False",
+        "Ready": "False",
+    }
+
+
+async def test_no_pod_runs_under_an_account_of_someone_else(cluster: MemoryCluster) -> None:
+    metadata = {"namespace": KEY[0], "name": "chat-model-server", "uid": "x", "resourceVersion": "9"}
+    cluster.objects[ACCOUNT, "chat-model-server"] = {"metadata": metadata}
+    assert isinstance(await reconcile(cluster), NameConflict)
+    assert not {"Deployment", "ControllerRevision"} & {kind for kind, _ in cluster.sent}
+
+
+@pytest.mark.parametrize("name", ["chat-cpu-other", "chat-cpu-{revision}"])
+async def test_a_record_that_cannot_be_ours_is_none(cluster: MemoryCluster, name: str) -> None:
+    revision = plan_pools(model_service(SPEC), SETTINGS)[0].revision
+    cache = Cache()
+    planted = owned(name.format(revision=revision))
+    planted["metadata"]["labels"] |= {"springtide.dev/pool": "cpu", "springtide.dev/revision": revision}
+    hosts = {"spec": {"containers": [{"name": "model-server", "image": "evil"}]}} if "other" in name else {}
+    cache.put(REVISION, planted | {"revision": 1, "data": {"template": hosts}})
+    await reconcile(cluster, cache=cache)
+    template = cluster.objects[DEPLOYMENT, "chat-cpu"]["spec"]["template"]
+    assert template["spec"]["containers"][0]["image"] == SETTINGS.model_server_image
 
 
 async def test_a_spec_that_cannot_be_read_is_a_condition(cluster: MemoryCluster) -> None:
@@ -228,7 +271,7 @@ class SilentRoute:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    async def silence(self, url: str) -> str:
+    async def silence(self, url: str, attempts: int = 3) -> str:
         self.asked.append(url)
         return f"{url} does not answer: refused"
 

@@ -91,6 +91,13 @@ def test_another_operator_keeps_the_template() -> None:
     assert edited.image == "springtide/model-server:0.2.0"
 
 
+def test_a_recorded_image_outlives_the_operators_default() -> None:
+    spec = BASE | {"runtime": {"name": "VLLM"}}
+    with_default = dataclasses.replace(SETTINGS, images={"VLLM": "vllm:1"})
+    (plan,) = plan_pools(model_service(spec), SETTINGS, records(spec, with_default))
+    assert plan.image == plan.pool.runtime.image == "vllm:1"
+
+
 def history(spec: dict[str, Any], kept: list[Record]) -> dict[str, int]:
     children = children_of(model_service(spec), records=kept)
     return {

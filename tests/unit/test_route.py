@@ -42,6 +42,12 @@ async def test_a_server_without_that_page_answers_all_the_same() -> None:
         assert await HttpRoute().silence(f"{url}/readyz") == ""
 
 
+async def test_redirects_are_answers_and_are_not_followed() -> None:
+    async with serving(302) as (url, asked):
+        assert await HttpRoute().silence(f"{url}/health") == ""
+        assert asked == ["/health"]
+
+
 async def test_one_failure_is_not_silence() -> None:
     async with serving(503, 200) as (url, asked):
         assert await HttpRoute().silence(url) == ""

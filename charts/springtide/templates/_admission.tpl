@@ -4,6 +4,7 @@
 {{ . }}.spec.pools.map(pool, {'at': dyn('spec.pools[' + pool.name + ']'),
   'runtime': has(pool.runtime) ? dyn(pool.runtime) : dyn({})}))
 .map(one, {'at': one.at,
+  'name': dyn(one.runtime.?name.orValue('')),
   'image': dyn(one.runtime.?image.orValue('')),
   'command': dyn(one.runtime.?command.orValue([])),
   'args': dyn(one.runtime.?args.orValue([])),

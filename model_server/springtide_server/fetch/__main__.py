@@ -16,6 +16,8 @@ from springtide_server.fetch.errors import FetchError, Unavailable, from_disk
 from springtide_server.fetch.uri import HubUri, parse
 
 log = logging.getLogger("springtide_server.fetch")
+# Before the name of a variable: what it is unless a Secret sets it.
+DEFAULT = "SPRINGTIDE_DEFAULT_"
 NEEDS_CHANGE, MAY_PASS = 2, 1
 ATTEMPTS = 6
 
@@ -98,7 +100,14 @@ def _positive(text: str) -> int:
 
 
 def _clean_environment() -> None:
-    """Values from Secrets often end with a newline, and optional ones are empty: libraries take both at their word."""
+    """Values from Secrets often end with a newline, and optional ones are empty: libraries take both at their word.
+
+    What a Secret may set and does not has the default of SPRINGTIDE_DEFAULT_NAME.
+    """
+    for name, value in list(os.environ.items()):
+        plain = name.removeprefix(DEFAULT)
+        if name != plain and not os.environ.get(plain, "").strip():
+            os.environ[plain] = value
     for name, value in list(os.environ.items()):
         if name.startswith(("HF_", "AWS_")):
             if value.strip():

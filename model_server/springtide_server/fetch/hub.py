@@ -1,5 +1,6 @@
 """A model on a Hugging Face hub."""
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from springtide_server.fetch.errors import SECRET, FetchError, Transient, Unavai
 from springtide_server.fetch.source import TIMEOUT, TRANSIENT_STATUS, Listing, RemoteFile, Stream, start_of, transient
 from springtide_server.fetch.uri import COMMIT, HubUri, check_paths
 
+_HUB = "https://huggingface.co"
+
 
 class Hub:
     """The repository at a revision; HF_ENDPOINT says which hub, HF_TOKEN who asks."""
@@ -24,10 +27,12 @@ class Hub:
         self.name = str(uri)
         self.revision = uri.revision
         self.pinned = uri.revision if COMMIT.fullmatch(uri.revision) else None
-        self.folder = f"hub/models--{uri.repo.replace('/', '--')}"  # as huggingface_hub names it
         self._repo = uri.repo
         self._token = os.environ.get("HF_TOKEN")
-        self._endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+        self._endpoint = os.environ.get("HF_ENDPOINT", _HUB).rstrip("/")
+        # What another hub says of a commit must not be taken for what this one says.
+        root = "hub" if self._endpoint == _HUB else f"hub-{hashlib.sha256(self._endpoint.encode()).hexdigest()[:12]}"
+        self.folder = f"{root}/models--{uri.repo.replace('/', '--')}"  # as huggingface_hub names it
         self._commit = ""
         self._digests: dict[str, Digest] = {}
 

@@ -41,6 +41,11 @@ URI_RULES = Rules(
     _form("pvc", _PVC, "pvc://CLAIM or pvc://CLAIM/PATH, as in pvc://models/qwen3-8b"),
     _form("file", _FILE, "file:///PATH, an absolute path inside the runtime's image"),
     Rule(
+        "!self.contains('$')",
+        "must not hold $, which Kubernetes would put variables for",
+        lambda uri: "$" not in uri,
+    ),
+    Rule(
         f"!self.matches('{_NO_PARENT.replace(chr(92), chr(92) * 2)}')",
         "must not have . or .. as a part of its path",
         lambda uri: not any(part in {".", ".."} for part in uri.split("/")),

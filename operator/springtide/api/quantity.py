@@ -28,12 +28,14 @@ def parse_quantity(text: str | int) -> Decimal:
     return nanos * _NANO
 
 
-def canonical(text: str | int) -> str:
+def canonical(text: str | int, *, places: int = 9) -> str:
     """Return a quantity as the API server keeps it: in its own kind of suffix, without a fraction, as short as can be.
 
-    Raises ValueError for what is no quantity. Source: k8s.io/apimachinery/pkg/api/resource, Quantity.CanonicalizeBytes.
+    It is rounded up to so many decimal places: containers have their resources in thousandths.
+    Raises ValueError for what is no quantity.
+    Source: k8s.io/apimachinery/pkg/api/resource, Quantity.CanonicalizeBytes.
     """
-    amount = parse_quantity(text)
+    amount = parse_quantity(text).scaleb(places).to_integral_value(rounding=ROUND_CEILING).scaleb(-places)
     match = _FORM.match(str(text))
     suffix = match[2] or "" if match else ""
     if suffix in _BINARY and amount == int(amount) and abs(amount) >= 1024:

@@ -62,6 +62,13 @@ def add_settings(parser: argparse.ArgumentParser, *, default_images: bool) -> No
         choices=["true", "false"],
         help="whether each ModelService gets a NetworkPolicy; default: %(default)s [SPRINGTIDE_NETWORK_POLICIES]",
     )
+    add(
+        "--metrics-namespace",
+        action="append",
+        default=[],
+        metavar="NAMESPACE",
+        help="namespace from which Prometheus may reach the model servers; may be repeated",
+    )
 
 
 def settings_of(parsed: argparse.Namespace) -> Settings:
@@ -73,6 +80,7 @@ def settings_of(parsed: argparse.Namespace) -> Settings:
         packages_claim=parsed.packages_claim or None,
         images=images,
         fetch_environment=dict(parsed.fetch_env),
+        metrics_namespaces=tuple(parsed.metrics_namespace),
         network_policies=parsed.network_policies == "true",
         namespace=_POD_NAMESPACE.read_text().strip() if _POD_NAMESPACE.exists() else "",
     )

@@ -14,7 +14,7 @@ from springtide.controllers.cache import Entry, Name, Written
 from springtide.manifests.build import IMMUTABLE, build
 from springtide.manifests.names import POOL_LABEL, REVISION_LABEL
 from springtide.manifests.ownership import differs_at, is_current, plain
-from springtide.manifests.revisions import PoolPlan, Record, plan_pools
+from springtide.manifests.revisions import PoolPlan, Record, image_of, plan_pools, record_name
 from springtide.manifests.settings import Settings
 
 KINDS = {kind.kind: kind for kind in CHILDREN}
@@ -83,7 +83,13 @@ def _is_stuck(desired: Mapping[str, Any], live: Entry[Any]) -> bool:
 
 def _records(world: World) -> list[Record]:
     """Return the revisions that are remembered, and those that run without being so: a write of ours was lost."""
-    records = [child.value for (kind, _), child in world.children.items() if kind == REVISION.kind]
+    service = world.entry.name[1]
+    records = [
+        child.value
+        for (kind, (_, name)), child in world.children.items()
+        # One that could not be ours is none: its template would be run.
+        if kind == REVISION.kind and name == record_name(service, child.value) and image_of(child.value.template)
+    ]
     known = {(record.pool, record.revision) for record in records}
     for (kind, _), child in world.children.items():
         template = ((child.owned or {}).get("spec") or {}).get("template") if kind == DEPLOYMENT.kind else None

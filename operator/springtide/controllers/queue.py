@@ -77,6 +77,10 @@ class WorkQueue(Generic[Key]):
         self.add_after(key, delay)
         return delay
 
+    def waits(self, key: Key) -> bool:
+        """Tell whether the key is to come again later."""
+        return key in self._delayed
+
     def forget(self, key: Key) -> None:
         """Count the failures of the key from zero again."""
         self._failures.pop(key, None)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from springtide.api.errors import Bug, Conflict, Invalid, NameConflict, Silent, SpringtideError, Unavailable
-from springtide.clients.cluster import CHILDREN, DEPLOYMENT, MODEL_SERVICE, REVISION, Cluster, Kind
+from springtide.clients.cluster import ACCOUNT, CHILDREN, DEPLOYMENT, MODEL_SERVICE, REVISION, Cluster, Kind
 from springtide.clients.route import Route
 from springtide.controllers.cache import Cache, Entry, Name, Written, reduce
 from springtide.controllers.events import Recorder
@@ -18,7 +18,7 @@ from springtide.manifests.names import POOL_LABEL
 from springtide.manifests.ownership import is_current
 from springtide.manifests.services import route_url
 from springtide.manifests.settings import Settings
-from springtide.status.compute import compute_refusal, compute_status
+from springtide.status.compute import compute_outage, compute_refusal, compute_status
 from springtide.status.observed import ObservedDeployment, ObservedPod
 
 logger = logging.getLogger(__name__)
@@ -63,8 +63,8 @@ class Reconciler:
             error = Bug(f"the operator failed on this object: {type(bug).__name__}: {bug}")
         if error is None:
             self._applied(world.entry)
-        if isinstance(error, Conflict | Unavailable) and world.entry.value.status.get("conditions"):
-            return error  # Says nothing about the service: its conditions stay as they are.
+        if isinstance(error, Conflict) and world.entry.value.status.get("conditions"):
+            return error  # It comes again at once, with what is true by then.
         return await self._report(world, plan, error)
 
     def _gather(self, key: Name) -> World | None:
@@ -82,17 +82,18 @@ class Reconciler:
 
     async def _apply(self, world: World, plan: Plan) -> SpringtideError | None:
         errors: list[SpringtideError] = []
-        failed = set()
+        blocked: set[str] = set()
         for desired in plan.apply:
-            pool = desired["metadata"]["labels"].get(POOL_LABEL)
-            if desired["kind"] == REVISION.kind and pool in failed:
-                continue  # What the API server refused is not worth remembering.
+            kind, pool = desired["kind"], desired["metadata"]["labels"].get(POOL_LABEL, "")
+            # Pods never run under an account that is not ours; and what was refused is not worth remembering.
+            if kind in {DEPLOYMENT.kind, REVISION.kind} and not blocked.isdisjoint({"", pool}):
+                continue
             try:
                 await self._apply_one(world, desired)
             except SpringtideError as error:
                 errors.append(error)
-                if desired["kind"] == DEPLOYMENT.kind:
-                    failed.add(pool)
+                if kind in {ACCOUNT.kind, DEPLOYMENT.kind}:
+                    blocked.add(pool)
         # What is no longer wanted may be all that serves while its successor can't be written.
         if plan.delete and not errors:
             try:
@@ -162,6 +163,8 @@ class Reconciler:
             problem = error or Bug("nothing was planned")
             generation = written.metadata["generation"]
             status = compute_refusal(problem, generation, pods, written.status, now, silence)
+        elif isinstance(error, Unavailable) and written.status.get("conditions"):
+            status = compute_outage(plan.service, plan.pools, deployments, pods, written.status, now, silence)
         else:
             status = compute_status(plan.service, plan.pools, deployments, pods, error, written.status, now, silence)
         outcome = error or (Silent(silence) if silence else None)
@@ -186,7 +189,8 @@ class Reconciler:
         ready = [pod for pod in self._observed(world.entry)[1] if pod.ready and not pod.deleting]
         if self._route is None or plan.service is None or not ready:
             return ""
-        return await self._route.silence(route_url(plan.service, plan.pools))
+        known = any(one["reason"] == Silent.reason for one in world.entry.value.status.get("conditions", ()))
+        return await self._route.silence(route_url(plan.service, plan.pools), attempts=1 if known else 3)
 
     def _observed(self, entry: Entry[Written]) -> tuple[dict[str, ObservedDeployment], list[ObservedPod]]:
         prefix = f"{entry.name[1]}-"

@@ -54,7 +54,8 @@ async def keep_looking(queue: WorkQueue[Name], cache: Cache) -> None:
     while True:
         entries = list(cache.model_services)
         for entry in entries:
-            queue.add(entry.name)
+            if not queue.waits(entry.name):  # one that failed comes again when its time has come, and not before
+                queue.add(entry.name)
             await asyncio.sleep(_LOOK_SECONDS / len(entries))
         if not entries:
             await asyncio.sleep(_LOOK_SECONDS)

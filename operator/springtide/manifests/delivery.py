@@ -1,16 +1,19 @@
 """How a model comes to its server: the volume that holds it, where the server finds it, and who brings it."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from springtide.api.modelservice import ModelService
 from springtide.manifests.resolve import ResolvedModel, ResolvedPool
 from springtide.manifests.settings import Settings
 
 FETCHER = "fetch-model"
 MODEL_PATH = "/models/model"
 CACHE_PATH = "/models/cache"
+DEFAULT = "SPRINGTIDE_DEFAULT_"
 
 # The keys that are taken from the Secret of a model; the first one must be there. No others are taken: a variable such
 # as LD_PRELOAD would let the author of a Secret run code.
@@ -37,7 +40,7 @@ class Delivery:
     pull_secrets: list[dict[str, str]] = field(default_factory=list)
 
 
-def deliver(pool: ResolvedPool, settings: Settings, container: Mapping[str, Any]) -> Delivery:
+def deliver(service: ModelService, pool: ResolvedPool, settings: Settings, container: Mapping[str, Any]) -> Delivery:
     """Return the parts for the pool's model; `container` is what an init container has in common with the server."""
     model = pool.model
     match model.scheme:
@@ -56,10 +59,10 @@ def deliver(pool: ResolvedPool, settings: Settings, container: Mapping[str, Any]
     if pool.cache_claim:
         storage = {"persistentVolumeClaim": {"claimName": pool.cache_claim}}
     return Delivery(
-        f"{CACHE_PATH}/links/{link_name(model)}",
+        f"{CACHE_PATH}/links/{link_name(service, pool)}",
         [{"name": "cache", **storage}],
         [_mount("cache", CACHE_PATH)],
-        [_fetcher(model, settings, container)],
+        [_fetcher(model, link_name(service, pool), settings, container)],
     )
 
 
@@ -71,17 +74,23 @@ def image_reference(model: ResolvedModel) -> str:
     return f"{model.location}{separator}{model.revision}"
 
 
-def link_name(model: ResolvedModel) -> str:
-    """Return the name under which a fetched model is found in the cache: one for each uri and revision."""
-    return hashlib.sha256(f"{model.uri}@{model.revision or ''}".encode()).hexdigest()[:16]
+def link_name(service: ModelService, pool: ResolvedPool) -> str:
+    """Return the name under which a pool finds its model in the cache.
+
+    Nobody else has it: with other credentials the same uri may be another model, and a branch moves.
+    """
+    metadata, model = service.metadata, pool.model
+    parts = (metadata.namespace, metadata.name, pool.name, model.uri, model.revision, model.credentials_secret)
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _fetcher(model: ResolvedModel, settings: Settings, container: Mapping[str, Any]) -> dict[str, Any]:
+def _fetcher(model: ResolvedModel, link: str, settings: Settings, container: Mapping[str, Any]) -> dict[str, Any]:
+    taken = SECRET_KEYS[model.scheme] if model.credentials_secret else ()
     env: list[dict[str, Any]] = [{"name": "HOME", "value": "/tmp"}]  # noqa: S108
-    env += [{"name": name, "value": value} for name, value in settings.fetch_environment.items()]
+    for name, value in settings.fetch_environment.items():
+        # A name may be there once, and the Secret may lack it: then the program takes the default.
+        env.append({"name": f"{DEFAULT}{name}" if name in taken else name, "value": value})
     if model.credentials_secret:
-        taken = SECRET_KEYS[model.scheme]
-        env = [one for one in env if one["name"] not in taken]
         for name in taken:
             reference = {"name": model.credentials_secret, "key": name, "optional": name != taken[0]}
             env.append({"name": name, "valueFrom": {"secretKeyRef": reference}})
@@ -91,7 +100,7 @@ def _fetcher(model: ResolvedModel, settings: Settings, container: Mapping[str, A
         "name": FETCHER,
         "image": settings.model_server_image,
         "command": ["springtide-model-fetch"],
-        "args": ["--uri", model.uri, *revision, "--cache", CACHE_PATH, "--link", link_name(model)],
+        "args": ["--uri", model.uri, *revision, "--cache", CACHE_PATH, "--link", link],
         "env": env,
         "volumeMounts": [{"name": "cache", "mountPath": CACHE_PATH}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
     }

@@ -20,6 +20,11 @@ def pool_name(service: str, pool: str) -> str:
     return f"{service}-{pool}"
 
 
+def account_name(service: str) -> str:
+    """Return the name of the ServiceAccount of a service's pods; never that of an account which people make."""
+    return f"{service}-model-server"
+
+
 def service_labels(service: ModelService) -> dict[str, str]:
     """Return the labels of every child."""
     name = service.metadata.name

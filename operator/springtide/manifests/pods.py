@@ -6,7 +6,7 @@ from typing import Any
 from springtide.api.modelservice import ModelService
 from springtide.api.quantity import canonical
 from springtide.manifests.delivery import Delivery, deliver
-from springtide.manifests.names import ONLINE_LABEL, REVISION_LABEL, pool_labels, pool_selector
+from springtide.manifests.names import ONLINE_LABEL, REVISION_LABEL, account_name, pool_labels, pool_selector
 from springtide.manifests.resolve import ResolvedPool
 from springtide.manifests.runtimes import ROUTE_SECONDS
 from springtide.manifests.settings import Settings
@@ -35,9 +35,9 @@ def pod_template(service: ModelService, pool: ResolvedPool, revision: str, setti
         # The last lines of the log become the message of a crash, which the status of the ModelService repeats.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    delivery = deliver(pool, settings, common | _resources(pool.requests, pool.limits))
+    delivery = deliver(service, pool, settings, common | _resources(pool.requests, pool.limits))
     spec: dict[str, Any] = {
-        "serviceAccountName": service.metadata.name,
+        "serviceAccountName": account_name(service.metadata.name),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": ROUTE_SECONDS + pool.runtime.drain_seconds + _SPARE_SECONDS,
@@ -95,7 +95,6 @@ def _server(service: str, pool: ResolvedPool, delivery: Delivery, settings: Sett
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": runtime.image,
-        "args": list(runtime.args),
         "env": _environment(service, pool, delivery, settings),
         "ports": [{"name": "http", "containerPort": runtime.port, "protocol": "TCP"}],
         # Liveness is not asked before the model is loaded.
@@ -107,8 +106,11 @@ def _server(service: str, pool: ResolvedPool, delivery: Delivery, settings: Sett
         "volumeMounts": [*delivery.mounts, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
         **_resources(pool.requests, {**pool.limits, **accelerators}),
     }
+    # What is empty is left out, as the API server leaves it out: else no comparison would ever find them equal.
     if runtime.command:
         container["command"] = list(runtime.command)
+    if runtime.args:
+        container["args"] = list(runtime.args)
     if not pool.profile.stays:
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": ROUTE_SECONDS}}}
     if pool.profile.shared_memory:
@@ -129,7 +131,8 @@ def _environment(service: str, pool: ResolvedPool, delivery: Delivery, settings:
     }
     if _with_packages(pool, settings):
         known["PYTHONPATH"] = PACKAGES_PATH
-    return [{"name": name, "value": value} for name, value in {**known, **pool.runtime.env}.items()]
+    named = {**known, **pool.runtime.env}
+    return [{"name": name, **({"value": value} if value else {})} for name, value in named.items()]
 
 
 def _with_packages(pool: ResolvedPool, settings: Settings) -> bool:
@@ -138,7 +141,7 @@ def _with_packages(pool: ResolvedPool, settings: Settings) -> bool:
 
 def _resources(requests: Mapping[str, int | str], limits: Mapping[str, int | str]) -> dict[str, Any]:
     made = {
-        kind: {name: canonical(amount) for name, amount in amounts.items()}
+        kind: {name: canonical(amount, places=3) for name, amount in amounts.items()}
         for kind, amounts in (("requests", requests), ("limits", limits))
         if amounts
     }

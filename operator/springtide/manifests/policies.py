@@ -6,6 +6,7 @@ from springtide.api.modelservice import ModelService
 from springtide.manifests.names import (
     CLIENT_LABEL,
     SERVICE_LABEL,
+    account_name,
     child,
     pool_labels,
     pool_name,
@@ -18,7 +19,7 @@ from springtide.manifests.settings import Settings
 
 def service_account(service: ModelService) -> dict[str, Any]:
     """Return the account of the pods: one without rights and without a token."""
-    name = service.metadata.name
+    name = account_name(service.metadata.name)
     return child(service, "v1", "ServiceAccount", name, service_labels(service), automountServiceAccountToken=False)
 
 
@@ -28,6 +29,11 @@ def network_policy(service: ModelService, settings: Settings) -> dict[str, Any]:
     allowed: list[dict[str, Any]] = [
         {"podSelector": {}},
         {"namespaceSelector": {"matchLabels": {CLIENT_LABEL: "true"}}},
+    ]
+    # Prometheus reads the metrics from the port that serves.
+    allowed += [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
+        for namespace in settings.metrics_namespaces
     ]
     if settings.namespace:
         # It asks each service through its route.
@@ -46,13 +52,13 @@ def network_policy(service: ModelService, settings: Settings) -> dict[str, Any]:
 
 
 def disruption_budget(service: ModelService, pool: ResolvedPool) -> dict[str, Any]:
-    """Return how many replicas of a pool an eviction may take at a time.
+    """Let evictions take one replica of a pool at a time.
 
-    One at least: a budget of none would keep a node from being drained for ever. A pod that is not ready stops nobody.
+    A budget of none would keep a node from being drained for ever. A pod that is not ready stops nobody.
     """
     name = service.metadata.name
     spec = {
-        "maxUnavailable": max(1, pool.max_unavailable),
+        "maxUnavailable": 1,
         "selector": {"matchLabels": pool_selector(name, pool.name)},
         "unhealthyPodEvictionPolicy": "AlwaysAllow",
     }

@@ -75,8 +75,11 @@ class ResolvedPool:
         return PROFILES[self.runtime.name]
 
 
-def resolve(service: ModelService, pool: Pool, settings: Settings) -> ResolvedPool:
-    """Return the pool with every default applied; raises Invalid for what its runtime can't do."""
+def resolve(service: ModelService, pool: Pool, settings: Settings, recorded_image: str = "") -> ResolvedPool:
+    """Return the pool with every default applied; raises Invalid for what its runtime can't do.
+
+    `recorded_image` is that of its revision: once there is one, the operator's default need not be known any more.
+    """
     model = resolve_model(service, pool)
     return ResolvedPool(
         name=pool.name,
@@ -88,7 +91,7 @@ def resolve(service: ModelService, pool: Pool, settings: Settings) -> ResolvedPo
         model=model,
         cache_claim=service.spec.cache.claim_name if service.spec.cache and model.fetched else None,
         precision=pool.precision or service.spec.precision,
-        runtime=_runtime(service, pool, model.task, settings),
+        runtime=_runtime(service, pool, model.task, settings, recorded_image),
         accelerator=pool.accelerator,
         requests=pool.resources.requests,
         limits=pool.resources.limits,
@@ -112,7 +115,8 @@ def written_runtime(service: ModelService, pool: Pool) -> Runtime:
     if own.name is not None and own.name != (general.name or "ModelServer"):
         return own
     set_here = {name: getattr(own, name) for name in own.model_fields_set}
-    return general.model_copy(update={name: value for name, value in set_here.items() if value is not None})
+    # An empty list says nothing, so that nobody takes away what the author of spec.runtime has chosen.
+    return general.model_copy(update={name: value for name, value in set_here.items() if value not in (None, ())})
 
 
 def resolve_model(service: ModelService, pool: Pool) -> ResolvedModel:
@@ -131,11 +135,11 @@ def resolve_model(service: ModelService, pool: Pool) -> ResolvedModel:
     return ResolvedModel(scheme, location, revision, general.task, secret)
 
 
-def _runtime(service: ModelService, pool: Pool, task: Task, settings: Settings) -> ResolvedRuntime:
+def _runtime(service: ModelService, pool: Pool, task: Task, settings: Settings, recorded: str) -> ResolvedRuntime:
     written = written_runtime(service, pool)
     name = written.name or "ModelServer"
     profile = PROFILES[name]
-    image = written.image or settings.image_of(name)
+    image = written.image or recorded or settings.image_of(name)
     where = f"spec.pools[{pool.name}]"
     if image is None:
         raise Invalid(f"{where}.runtime.image: is required: the operator was installed with no image for {name}")

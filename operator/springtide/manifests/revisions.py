@@ -46,8 +46,7 @@ class PoolPlan:
     @property
     def image(self) -> str:
         """The image of the server, which an older version of the operator may have chosen."""
-        containers = self.template["spec"]["containers"]
-        return str(next(one["image"] for one in containers if one["name"] == CONTAINER))
+        return image_of(self.template)
 
     @property
     def model_image(self) -> str:
@@ -56,14 +55,21 @@ class PoolPlan:
         return next((str(one["image"]["reference"]) for one in volumes if "image" in one), "")
 
 
+def image_of(template: Mapping[str, Any]) -> str:
+    """Return the image of the server in a pod template; empty in what is none of ours."""
+    containers = template.get("spec", {}).get("containers", ())
+    return next((str(one.get("image", "")) for one in containers if one.get("name") == CONTAINER), "")
+
+
 def plan_pools(service: ModelService, settings: Settings, records: Iterable[Record] = ()) -> list[PoolPlan]:
     """Return each pool with its template: the recorded one of its revision, else a new one."""
     known = {(record.pool, record.revision): record.template for record in records}
     plans = []
     for pool in service.spec.pools:
-        resolved, revision = resolve(service, pool, settings), revision_of(service, pool)
-        template = known.get((pool.name, revision)) or pod_template(service, resolved, revision, settings)
-        plans.append(PoolPlan(resolved, revision, template))
+        revision = revision_of(service, pool)
+        template = known.get((pool.name, revision))
+        resolved = resolve(service, pool, settings, image_of(template) if template else "")
+        plans.append(PoolPlan(resolved, revision, template or pod_template(service, resolved, revision, settings)))
     return plans
 
 
@@ -114,8 +120,13 @@ def history(service: ModelService, plans: Sequence[PoolPlan], records: Sequence[
     return kept
 
 
+def record_name(service: str, record: Record) -> str:
+    """Return the name of the ControllerRevision that keeps a record."""
+    return f"{pool_name(service, record.pool)}-{record.revision}"
+
+
 def _recorded(service: ModelService, record: Record) -> dict[str, Any]:
-    name = f"{pool_name(service.metadata.name, record.pool)}-{record.revision}"
+    name = record_name(service.metadata.name, record)
     labels = pool_labels(service, record.pool) | {REVISION_LABEL: record.revision}
     data = {"template": record.template}
     return child(service, "apps/v1", "ControllerRevision", name, labels, data=data, revision=record.number)

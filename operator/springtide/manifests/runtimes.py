@@ -71,7 +71,13 @@ PROFILES: Mapping[RuntimeName, Profile] = {
     ),
     "VLLM": Profile(
         command=("vllm", "serve"),
-        args=("$(MODEL_PATH)", "--served-model-name", "$(MODEL_NAME)", "--host", "0.0.0.0", "--port", "$(PORT)"),  # noqa: S104
+        args=(
+            "$(MODEL_PATH)",
+            *("--served-model-name", "$(MODEL_NAME)"),
+            *("--host", "0.0.0.0"),  # noqa: S104
+            *("--port", "$(PORT)"),
+            *("--shutdown-timeout", "$(DRAIN_SECONDS)"),
+        ),
         tasks={"Generate": (), "Embed": ("--runner", "pooling")},
         precisions={**_ANY_PRECISION, "FP8": ("--quantization", "fp8")},
         split=("--tensor-parallel-size", "$(ACCELERATORS)"),

@@ -15,7 +15,8 @@ class Settings:
     rather than in the image of the model server.
 
     `images` are those of the other runtimes. `fetch_environment` is for the container that fetches models, as for a
-    proxy or a mirror. `namespace` is where the operator runs; empty outside a cluster.
+    proxy or a mirror. `namespace` is where the operator runs; empty outside a cluster. From
+    `metrics_namespaces` Prometheus reads the metrics of model servers.
     """
 
     model_server_image: str
@@ -24,6 +25,7 @@ class Settings:
     images: Mapping[RuntimeName, str] = field(default_factory=dict)
     fetch_environment: Mapping[str, str] = field(default_factory=dict)
     network_policies: bool = True
+    metrics_namespaces: tuple[str, ...] = ()
     namespace: str = ""
 
     def image_of(self, runtime: RuntimeName) -> str | None:

@@ -6,8 +6,9 @@ from springtide.api.modelservice import ModelService
 from springtide.manifests.names import REVISION_LABEL, TIER_LABEL, child, pool_labels, pool_name, pool_selector
 from springtide.manifests.revisions import PoolPlan
 
-# For the image of the runtime and for a model that is fetched, before the server itself starts.
-_FETCH_SECONDS = 3600
+# Before the server itself starts: for its image, and for a model that is fetched.
+_PULL_SECONDS = 600
+_FETCH_SECONDS = 7200
 
 
 def deployment(service: ModelService, plan: PoolPlan) -> dict[str, Any]:
@@ -15,11 +16,12 @@ def deployment(service: ModelService, plan: PoolPlan) -> dict[str, Any]:
     name, pool = service.metadata.name, plan.pool
     # The tier is no label of pods: a change between Realtime and Fallback must restart none.
     labels = pool_labels(service, pool.name) | {TIER_LABEL: pool.tier, REVISION_LABEL: plan.revision}
+    deadline = pool.runtime.startup_seconds + _PULL_SECONDS + (_FETCH_SECONDS if pool.model.fetched else 0)
     spec = {
         "replicas": pool.replicas,
         "revisionHistoryLimit": 3,
         # Longer than the startup probe waits: a model that is still loading has not failed.
-        "progressDeadlineSeconds": pool.runtime.startup_seconds + _FETCH_SECONDS,
+        "progressDeadlineSeconds": deadline,
         "selector": {"matchLabels": pool_selector(name, pool.name)},
         "strategy": {
             "type": "RollingUpdate",

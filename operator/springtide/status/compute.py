@@ -58,6 +58,31 @@ def compute_status(
     }
 
 
+def compute_outage(
+    service: ModelService,
+    plans: Iterable[PoolPlan],
+    deployments: Mapping[str, ObservedDeployment],
+    pods: Iterable[ObservedPod],
+    previous: Mapping[str, Any],
+    now: str,
+    silence: str = "",
+) -> dict[str, Any]:
+    """Return the status while children can't be written: who answers is judged, and what else was said stays said."""
+    generation = int(previous.get("observedGeneration", 0))
+    made = compute_status(service, plans, deployments, pods, None, previous, now, silence)
+    (serving,) = (one for one in made["conditions"] if one["type"] == "Available")
+    kept = [one for one in previous["conditions"] if one["type"] != "Available"]
+    if serving["status"] != "True":
+        fields = ("status", "reason", "message", "lastTransitionTime")
+        failed = {field: serving[field] for field in fields}
+        kept = [one | failed if one["type"] == "Ready" and one["status"] == "True" else one for one in kept]
+    conditions = [one | {"observedGeneration": generation} for one in [*kept, serving]]
+    order = [one["type"] for one in made["conditions"]]
+    conditions.sort(key=lambda one: order.index(one["type"]) if one["type"] in order else len(order))
+    pools = {"pools": previous["pools"]} if "pools" in previous else {}
+    return made | pools | {"observedGeneration": generation, "conditions": conditions}
+
+
 def compute_refusal(
     error: SpringtideError,
     generation: int,
