@@ -112,6 +112,9 @@ state = "{node.home}/containerd-state"
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
   Root = "{node.home}/runc"
   SystemdCgroup = false
+[plugins.'io.containerd.nri.v1.nri']
+  # its socket is one of the whole host: of two containerds that start at once, one gives up
+  disable = true
 """)
     name = daemon(node, "containerd")
     path = f"{tools}:/usr/sbin:/usr/bin:/sbin:/bin"
