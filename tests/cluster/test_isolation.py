@@ -13,6 +13,8 @@ from .support import NAMESPACE, get, serving_pods
 
 SERVICES = ["chat", "embed"]
 
+pytestmark = pytest.mark.usefixtures("examples")
+
 
 def inside(spec: Spec, service: str, command: str) -> str:
     words = ("exec", f"deployment/{service}-cpu", f"--namespace={NAMESPACE}", "--", "sh", "-c", command)
@@ -25,7 +27,13 @@ def test_a_pod_has_an_account_of_its_service_and_no_token(demo: Spec, service: s
         assert pod["spec"]["serviceAccountName"] == f"{service}-model-server"
         assert not [one for one in pod["spec"]["volumes"] if "projected" in one]
     assert inside(demo, service, "ls -A /var/run/secrets 2>/dev/null; ls -A /run/secrets 2>/dev/null; true") == ""
-    may = ("auth", "can-i", "--list", f"--as=system:serviceaccount:{NAMESPACE}:{service}", f"--namespace={NAMESPACE}")
+    may = (
+        "auth",
+        "can-i",
+        "--list",
+        f"--as=system:serviceaccount:{NAMESPACE}:{service}-model-server",
+        f"--namespace={NAMESPACE}",
+    )
     assert "pods" not in kubectl(demo, *may)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import threading
 import time
@@ -15,7 +14,6 @@ from hack.cluster import fault
 from hack.cluster.control_plane import kubectl
 from hack.cluster.spec import Spec
 from hack.demo.install import SYSTEM
-from hack.images.catalog import ROOT
 from hack.shell import Failure
 
 from .support import (
@@ -28,7 +26,6 @@ from .support import (
     delete,
     eventually,
     get,
-    is_settled,
     scale,
     serves,
     service_address,
@@ -42,13 +39,7 @@ def tokens_served(pod: dict[str, Any]) -> float:
     return sum(float(line.split()[-1]) for line in lines if line.startswith("springtide_generation_tokens_total"))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def examples(demo: Spec) -> None:
-    """Have both examples Ready with one replica, whatever other tests did to them."""
-    kubectl(demo, "apply", f"--namespace={NAMESPACE}", f"--filename={ROOT}/examples")
-    for name in "chat", "embed":
-        scale(demo, name, 1)
-        eventually(functools.partial(is_settled, demo, name), f"{name} to be Ready", 120)
+pytestmark = pytest.mark.usefixtures("examples")
 
 
 def test_columns_read_well(demo: Spec) -> None:
