@@ -61,6 +61,11 @@ class Fetcher:
     def link(self, name: str = "model") -> Path:
         return self.cache / "links" / name
 
+    def hub(self) -> Path:
+        """The folder of the tests' hub, which is not huggingface.co."""
+        (found,) = self.cache.glob("hub-*")
+        return found
+
     def content(self, name: str = "model") -> dict[str, bytes]:
         """What a server finds behind the link."""
         return tree(self.link(name))

@@ -66,7 +66,7 @@ for file in Path(here).rglob("*"):
     if file.is_file():
         assert file.read_bytes() == Path(there, file.relative_to(here)).read_bytes()
 """
-    arguments = [REPO, str(fetcher.cache / "hub"), str(tmp_path / "theirs")]
+    arguments = [REPO, str(fetcher.hub()), str(tmp_path / "theirs")]
     environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     subprocess.run([sys.executable, "-c", program, *arguments], env=environment, check=True, timeout=120)
 
@@ -95,6 +95,22 @@ def test_a_damaged_file_is_fetched_once_more(hub: Hub, fetcher: Fetcher, match: 
     assert "fetching it again" in ended.messages
 
 
+def test_what_one_hub_says_of_a_commit_is_not_taken_for_what_another_says(hub: Hub, fetcher: Fetcher) -> None:
+    assert fetcher.run(URI).code == 0
+    commit = (fetcher.link().resolve()).name
+    elsewhere = hub.url.replace("127.0.0.1", "localhost")
+    asked = len(hub.asked("/api/models/"))
+    ended = fetcher.run(URI, "--revision", commit, link="other", HF_ENDPOINT=elsewhere)
+    assert ended.code == 0
+    assert len(hub.asked("/api/models/")) > asked, "the copy of the first hub was not good enough"
+    assert len(list(fetcher.cache.glob("hub-*"))) == 2
+
+
+def test_the_default_of_the_operator_counts_where_the_secret_says_nothing(hub: Hub, tmp_path: Path) -> None:
+    fetcher = Fetcher(tmp_path, {"SPRINGTIDE_DEFAULT_HF_ENDPOINT": hub.url, "HF_ENDPOINT": ""})
+    assert fetcher.run(URI).code == 0
+
+
 def test_a_file_that_stays_damaged_is_refused(hub: Hub, fetcher: Fetcher) -> None:
     with hub.broken(Fault("/cdn/", times=9, flip=True)):
         ended = fetcher.run(URI)
@@ -102,7 +118,7 @@ def test_a_file_that_stays_damaged_is_refused(hub: Hub, fetcher: Fetcher) -> Non
     stated = hashlib.sha256(WEIGHTS).hexdigest()
     assert "model.safetensors has sha256 " in ended.reason and f"but {stated} is stated" in ended.reason
     assert not fetcher.link().exists()
-    assert not (fetcher.cache / "hub/models--springtide--tiny/blobs" / stated).exists()
+    assert not (fetcher.hub() / "models--springtide--tiny/blobs" / stated).exists()
 
 
 def test_two_pods_fetch_once(hub: Hub, fetcher: Fetcher) -> None:

@@ -74,10 +74,10 @@ def test_nobody_needs_to_be_root(hub: Hub, tmp_path: Path) -> None:
     ended = fetcher.run(URI)
     assert ended.code == 0, ended.stderr
     assert fetcher.content() == MODEL
-    os.chown(cache / "hub", 0, 0)
+    os.chown(fetcher.hub(), 0, 0)
     hub.push("s/another", MODEL)
     ended = fetcher.run("hf://s/another")
-    assert ended.code == 2 and ended.reason.startswith(f"user 65532 can't write {cache}/hub"), ended.stderr
+    assert ended.code == 2 and ended.reason.startswith(f"user 65532 can't write {fetcher.hub()}"), ended.stderr
 
 
 def test_the_reason_is_in_the_termination_log(hub: Hub, tmp_path: Path) -> None:
