@@ -1,8 +1,11 @@
 """Asking through the route, against a real server on a real socket."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import aiohttp
+import pytest
 from aiohttp import web
 
 from springtide.clients.route import HttpRoute
@@ -57,6 +60,14 @@ async def test_one_failure_is_not_silence() -> None:
 async def test_three_failures_are_silence_and_say_which() -> None:
     async with serving(503) as (url, _):
         assert await HttpRoute().silence(url) == f"{url} answers with HTTP 503"
+
+
+async def test_a_server_that_hangs_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("springtide.clients.route._TIMEOUT", aiohttp.ClientTimeout(total=0.05))
+    hanging = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    async with hanging:
+        url = f"http://127.0.0.1:{hanging.sockets[0].getsockname()[1]}"
+        assert await HttpRoute().silence(url) == f"{url} does not answer: no answer within 2 s"
 
 
 async def test_nobody_there_is_silence() -> None:

@@ -43,4 +43,4 @@ class HttpRoute:
                 # Pools may run different servers behind one address: one that lacks the page answers all the same.
                 return "" if response.status < 500 else f"{url} answers with HTTP {response.status}"
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return f"{url} does not answer: {error or 'no answer within 2 s'}"
+            return f"{url} does not answer: {str(error) or 'no answer within 2 s'}"
