@@ -48,13 +48,15 @@ def main(words: list[str] | None = None) -> int:
         nonlocal asks
         asks += 1
 
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, end)
+    before = {one: signal.signal(one, end) for one in (signal.SIGINT, signal.SIGTERM)}
     try:
         print(json.dumps(run(options, lambda: asks), indent=1))
     except Failure as failure:
         say(str(failure))
         return 1
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
     return 0
 
 

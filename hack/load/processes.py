@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
+import os
 import resource
 import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.sharedctypes import Synchronized
@@ -34,10 +34,9 @@ def run(options: Options, stop: Callable[[], int] = lambda: 0) -> Report:
 
     Raises Failure for options and targets that are refused; nothing is sent then.
     """
-    targets = _prepare(options)
+    targets, whole = _prepare(options)
     if options.processes == 1:
-        record = _here(options, targets, stop)
-        return _told(options, targets, record, 0)
+        return _told(options, targets, _here(whole, stop), 0)
     return _told(options, targets, *_apart(options, targets, stop))
 
 
@@ -50,7 +49,7 @@ class Background:
         Raises Failure.
         """
         self._options = options
-        self._targets = _prepare(options)
+        self._targets, _ = _prepare(options)
         self._stop = 0
         self._started = threading.Event()
         self._result: tuple[Record, int] | Exception = Failure("the load has not ended")
@@ -86,17 +85,17 @@ class Background:
             self._started.set()
 
 
-def _prepare(options: Options) -> list[Target]:
+def _prepare(options: Options) -> tuple[list[Target], Run]:
     options.verify()
     targets = [resolve(url) for url in options.targets]
-    Run(replace(options, seconds=0.01, requests=1), targets, Shard())  # refuses files that can't be read
+    whole = Run(options, targets, Shard())
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = min(options.max_connections, options.concurrency or options.max_connections) + 200
     if hard != resource.RLIM_INFINITY and needed > hard:
         raise Failure(f"--max-connections {options.max_connections}: this process may open {hard} files at most")
     if soft != resource.RLIM_INFINITY and needed > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-    return targets
+    return targets, whole
 
 
 def _told(options: Options, targets: list[Target], record: Record, lost: int) -> Report:
@@ -105,7 +104,7 @@ def _told(options: Options, targets: list[Target], record: Record, lost: int) ->
     return report(options, targets, record, lost)
 
 
-def _here(options: Options, targets: list[Target], stop: Callable[[], int]) -> Record:
+def _here(whole: Run, stop: Callable[[], int]) -> Record:
     failures = 0
 
     def fail(more: int) -> int:
@@ -114,7 +113,6 @@ def _here(options: Options, targets: list[Target], stop: Callable[[], int]) -> R
         return failures
 
     signals = Signals(lambda: stop() >= 1, lambda: stop() >= 2, fail)
-    whole = Run(options, targets, Shard())
     return asyncio.run(whole.drive(time.monotonic() + 0.02, signals))
 
 
@@ -187,5 +185,11 @@ def _child(
 
     part = Run(options, targets, shard)
     pipe.send("ready")
-    signals = Signals(lambda: told.value >= 1, lambda: told.value >= 2, fail)
-    pipe.send(asyncio.run(part.drive(pipe.recv(), signals)))
+    parent = os.getppid()
+
+    def asked() -> int:
+        return told.value if os.getppid() == parent else 2  # nobody is left who wants a report
+
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        signals = Signals(lambda: asked() >= 1, lambda: asked() >= 2, fail)
+        pipe.send(asyncio.run(part.drive(pipe.recv(), signals)))

@@ -36,7 +36,7 @@ def draw(options: Options) -> Schedule:
     """
     rng = random.Random(f"times {options.seed}")  # noqa: S311
     schedule = _from_trace(options, rng) if options.trace else _from_rates(options, rng)
-    if options.requests is not None and options.requests < len(schedule.times):
+    if options.requests is not None and options.requests <= len(schedule.times):
         del schedule.times[options.requests :]
         schedule.seconds = min(schedule.seconds, max(schedule.times[-1], 0.001))
     return schedule
