@@ -86,7 +86,11 @@ def trust(options: Options) -> ssl.SSLContext:
 
 
 def _clusters() -> list[IPv4Network]:
-    return [network for spec in clusters() for network in (spec.node_range, spec.pod_range, spec.service_range)]
+    try:
+        found = clusters()
+    except PermissionError:  # another user's
+        return []
+    return [network for spec in found for network in (spec.node_range, spec.pod_range, spec.service_range)]
 
 
 def _own_v4() -> set[IPv4Address]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import dataclasses
 import datetime
 import ipaddress
 import multiprocessing
@@ -152,6 +154,25 @@ def test_nobody_listens() -> None:
     assert told["outcomes"] == {"connect_error": told["requests"]["scheduled"]}
     assert list(told["details"]) == ["connect_error: ECONNREFUSED"]
     assert told["requests"]["sent"] == 0
+
+
+def test_a_listener_that_never_accepts() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as unheard, contextlib.ExitStack() as taken:
+        address = unheard.getsockname()
+        for _ in range(4):  # from now on, connecting hangs
+            one = taken.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(address)
+        options = Options((f"http://127.0.0.1:{address[1]}",), rate=50, seconds=20, requests=10, max_connections=2)
+        told = run(dataclasses.replace(options, timeout_seconds=0.2))
+    adds_up(told)
+    assert told["outcomes"] == {"timeout": 10}
+    assert (told["connections"]["opened"], told["connections"]["peak"]) == (0, 2)
+
+
+def test_a_run_without_requests(server: Server) -> None:
+    told = load(server, rate=0.001, seconds=0.1)
+    assert (told["requests"]["scheduled"], told["attainment"], told["sender_saturated"]) == (0, None, False)
 
 
 def test_timeouts_and_the_grace(server: Server) -> None:
