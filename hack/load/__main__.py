@@ -50,7 +50,7 @@ def main(words: list[str] | None = None) -> int:
 
     before = {one: signal.signal(one, end) for one in (signal.SIGINT, signal.SIGTERM)}
     try:
-        print(json.dumps(run(options, lambda: asks), indent=1))
+        print(json.dumps(run(options, lambda: asks), indent=1), flush=True)
     except Failure as failure:
         say(str(failure))
         return 1
