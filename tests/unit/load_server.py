@@ -12,6 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
+from hack.load import Options, run
+
 
 class Server:
     """Runs in a thread of its own; `seen` counts requests by path, `classes` by X-Priority."""
@@ -158,3 +160,16 @@ class Server:
         if end:
             await response.write_eof()
         return response
+
+
+def load(server: Server, path: str = "/", **options: Any) -> dict[str, Any]:
+    loops = {"rate", "concurrency", "trace"} & options.keys()
+    rate = {} if loops else {"rate": 50}
+    return run(Options((server.url + path,), **{"seconds": 0.5, **rate, **options}))
+
+
+def adds_up(told: dict[str, Any]) -> None:
+    requests = told["requests"]
+    assert requests["ok"] + requests["failed"] + requests["abandoned"] == requests["scheduled"]
+    assert sum(told["outcomes"].values()) == requests["scheduled"]
+    assert requests["scheduled"] + requests["not_scheduled"] == requests["planned"]
