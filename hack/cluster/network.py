@@ -43,7 +43,9 @@ def up(spec: Spec) -> None:
     """
     for wanted in ALL_RANGES:
         run("ip", "route", "replace", "blackhole", wanted, "metric", BLACKHOLE_METRIC)
-    run("ip", "link", "add", spec.bridge, "type", "bridge")
+    # Left alone, a bridge has the lowest address of its ports: when that node is cut off, the others would go on for a
+    # while to send what is for the host to an address that is gone.
+    run("ip", "link", "add", spec.bridge, "address", f"02:00:0a:c8:{spec.slot:02x}:01", "type", "bridge")
     run("ip", "address", "add", f"{spec.host_address}/{spec.node_range.prefixlen}", "dev", spec.bridge)
     run("ip", "link", "set", spec.bridge, "up")
     for node in spec.node_list:
