@@ -1,6 +1,8 @@
 """Asking through the route, against a real server on a real socket."""
 
 import asyncio
+import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -74,3 +76,23 @@ async def test_nobody_there_is_silence() -> None:
     async with serving(200) as (url, _):
         pass
     assert await HttpRoute().silence(url) != ""
+
+
+async def test_a_name_server_that_is_silent_holds_up_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = threading.Event()
+
+    def find(*_: object, **__: object) -> list[object]:
+        silent.wait(30)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", find)
+    route = HttpRoute()
+    asking = [asyncio.create_task(route.silence(f"http://chat.ns-{number}.svc", 1)) for number in range(50)]
+    try:
+        await asyncio.sleep(0.5)
+        # as every request to the API server does
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: "done"), 1) == "done"
+        assert all("does not answer" in problem for problem in await asyncio.gather(*asking))
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: "done"), 1) == "done"
+    finally:
+        silent.set()
