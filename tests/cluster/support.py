@@ -44,8 +44,8 @@ def apply(spec: Spec, name: str, **fields: Any) -> None:
 
 
 def delete(spec: Spec, name: str) -> None:
-    """Delete a ModelService."""
-    kubectl(spec, "delete", "modelservice", name, f"--namespace={NAMESPACE}")
+    """Delete a ModelService, if it is there."""
+    kubectl(spec, "delete", "modelservice", name, f"--namespace={NAMESPACE}", "--ignore-not-found")
 
 
 def scale(spec: Spec, name: str, replicas: int) -> None:

@@ -19,7 +19,7 @@ from hack.images.catalog import ROOT
 from hack.shell import run
 from tests.audit import requests
 
-from .support import NAMESPACE, chat, condition, eventually, get, service_address, serving_pods
+from .support import NAMESPACE, chat, condition, delete, eventually, get, service_address, serving_pods
 
 OPERATOR = f"system:serviceaccount:{SYSTEM}:springtide-operator"
 LEAVING = "leaving"
@@ -69,8 +69,11 @@ def has_deployment(spec: Spec, name: str) -> bool:
 
 @pytest.fixture(scope="module")
 def installed(demo: Spec) -> Iterator[Spec]:
-    """The demo with both examples Ready; what is missing at the end is put back."""
+    """The demo with both examples Ready and nothing else; what is missing at the end is put back."""
     put_back(demo)
+    for other in {one["metadata"]["name"] for one in get(demo, "modelservices")} - {"chat", "embed"}:
+        delete(demo, other)
+        eventually(lambda: not get(demo, "pods", labels=f"springtide.dev/service={other}"), f"{other}'s pods to go", 90)  # noqa: B023
     for name in "chat", "embed":
         kubectl(demo, "scale", f"modelservice/{name}", f"--namespace={NAMESPACE}", "--replicas=1")
         eventually(ready(demo, name), f"{name} to be Ready", 180)

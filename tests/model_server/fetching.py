@@ -118,6 +118,11 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def complete_files(cache: Path) -> int:
+    """How many files are complete."""
+    return sum(not path.name.endswith(".incomplete") for path in cache.rglob("blobs/*"))
+
+
 def partial_bytes(cache: Path) -> int:
     """How much there is of files that are not complete."""
     return sum(path.stat().st_size for path in cache.rglob("*.incomplete"))

@@ -10,7 +10,7 @@ import pytest
 from awscrt import checksums
 
 from tests.model_server.faulty import Fault
-from tests.model_server.fetching import Fetcher, partial_bytes, tree
+from tests.model_server.fetching import Fetcher, complete_files, partial_bytes, tree
 from tests.model_server.store import S3, stated
 
 WEIGHTS = random.Random(2).randbytes(3_000_000)  # noqa: S311
@@ -119,6 +119,7 @@ def test_after_a_kill_only_what_is_missing_is_fetched(s3: S3, fetcher: Fetcher, 
     with s3.broken(Fault("GET .*safetensors", hold_at=2_000_000)) as fault:
         running = fetcher.start(uri)
         running.wait_for(lambda: fault.held.is_set() and partial_bytes(fetcher.cache) > 1_000_000)
+        running.wait_for(lambda: complete_files(fetcher.cache) == len(MODEL) - 1)
         running.process.kill()
         running.kill()
     assert not fetcher.link().exists() and not list(fetcher.cache.rglob("snapshots/*"))

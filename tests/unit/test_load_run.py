@@ -135,10 +135,9 @@ def test_nobody_listens() -> None:
 def test_a_listener_that_never_accepts() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as unheard, contextlib.ExitStack() as taken:
         address = unheard.getsockname()
-        for _ in range(4):  # from now on, connecting hangs
-            one = taken.enter_context(socket.socket())
-            one.setblocking(False)
-            one.connect_ex(address)
+        with contextlib.suppress(TimeoutError):
+            while True:  # until its queue is full: from then on, connecting hangs
+                taken.enter_context(socket.create_connection(address, timeout=0.5))
         options = Options((f"http://127.0.0.1:{address[1]}",), rate=50, seconds=20, requests=10, max_connections=2)
         told = run(dataclasses.replace(options, timeout_seconds=0.2))
     adds_up(told)
