@@ -12,7 +12,7 @@ from hack.cluster.spec import Spec
 from hack.cluster.tools import program
 from hack.images import catalog
 from hack.images.buildah import Image
-from hack.shell import run, say
+from hack.shell import Failure, run, say, tail
 
 from . import manifests
 
@@ -45,12 +45,22 @@ def operator(spec: Spec, image: Image | None = None) -> None:
         "modelServer.image.tag": server_tag,
         "modelServer.packagesClaim": manifests.CLAIM,
     }
-    run(
-        *(program("helm"), "--kubeconfig", spec.kubeconfig, "upgrade", "--install", "springtide"),
-        catalog.ROOT / "charts" / "springtide",
-        *("--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "2m"),
-        *(f"--set={name}={value}" for name, value in settings.items()),
-    )
+    try:
+        run(
+            *(program("helm"), "--kubeconfig", spec.kubeconfig, "upgrade", "--install", "springtide"),
+            catalog.ROOT / "charts" / "springtide",
+            *("--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "2m"),
+            *(f"--set={name}={value}" for name, value in settings.items()),
+        )
+    except Failure as failure:
+        raise Failure(f"{failure}\n{_what_is_there(spec)}") from None
+
+
+def _what_is_there(spec: Spec) -> str:
+    """What an administrator would look at first when the operator doesn't come up."""
+    pods = kubectl(spec, "get", "deployments,replicasets,pods", f"--namespace={SYSTEM}", "--output=wide")
+    events = kubectl(spec, "get", "events", f"--namespace={SYSTEM}", "--sort-by=.lastTimestamp")
+    return f"{pods}\n{tail(events)}"
 
 
 def namespace(spec: Spec, name: str) -> None:
