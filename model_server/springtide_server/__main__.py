@@ -3,13 +3,14 @@
 from springtide_server import early  # noqa: F401, I001  # first, since the others take a second
 
 import argparse
+import math
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-from springtide_server import folder, logs
+from springtide_server import folder, logs, priorities
 from springtide_server.ending import end, exit_now
 from springtide_server.errors import ModelError
 from springtide_server.protocol import DTYPES, Task
@@ -58,14 +59,55 @@ def _arguments() -> Settings:
     add("--port", default=8000, type=_at_least(0), help="port to listen on; 0 takes a free one")
     add("--drain-seconds", default=5, type=_at_least(0), help="after SIGTERM: not ready, but still serving")
     add("--shutdown-seconds", default=25, type=_at_least(1), help="then: time for requests that have begun")
-    add("--max-queue", default=64, type=_at_least(1), help="requests that may wait; more get 429")
-    return Settings(**vars(parser.parse_args()))
+    add("--max-queue", default=256, type=_at_least(1), help="requests that may wait; more get 429")
+    add("--max-queue-tokens", default=1 << 20, type=_at_least(1), help="tokens of all requests that wait")
+    add(
+        "--request-timeout-milliseconds",
+        default=0,
+        type=_at_least(0),
+        help="deadline of requests without X-Request-Timeout-Ms; 0: none",
+    )
+    add("--max-batch-size", default=64, type=_at_least(1), help="Embed: rows computed together at most")
+    add("--max-batch-tokens", default=16384, type=_at_least(1), help="Embed: the same in tokens, padding counted")
+    add(
+        "--max-queue-delay-milliseconds",
+        default=5,
+        type=_at_least(0),
+        help="Embed: the model is kept idle for more rows at most this long; 0 never waits",
+    )
+    add("--target-memory-percent", default=90, type=_at_least(1, 100), help="Embed: of the limit that batches may use")
+    add(
+        "--priority",
+        action="append",
+        default=[],
+        type=_priority,
+        dest="priorities",
+        metavar="NAME[:reservedPercent][:sheddable][:default]",
+        help="a class of requests, the best first; may be given several times (none: critical:20, standard, "
+        "background:sheddable)",
+    )
+    values = vars(parser.parse_args())
+    values["priorities"] = tuple(values["priorities"]) or priorities.DEFAULTS
+    try:
+        priorities.check(values["priorities"])
+    except ValueError as error:
+        parser.error(f"argument --priority: {error}")
+    return Settings(**values)
 
 
-def _at_least(lowest: int) -> Callable[[str], int]:
+def _priority(text: str) -> priorities.PriorityClass:
+    try:
+        return priorities.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _at_least(lowest: int, highest: float = math.inf) -> Callable[[str], int]:
     def number(text: str) -> int:
         if int(text) < lowest:
             raise argparse.ArgumentTypeError(f"{text} is less than {lowest}")
+        if int(text) > highest:
+            raise argparse.ArgumentTypeError(f"{text} is more than {highest}")
         return int(text)
 
     return number

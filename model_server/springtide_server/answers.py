@@ -14,14 +14,14 @@ from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from springtide_server.engine.serial import SerialEngine
-from springtide_server.engine.work import Delta, Embed, Generate, Job, Vectors
+from springtide_server.engine.engine import Engine
+from springtide_server.engine.work import Delta, Embed, Generate, Job, Terms, Vectors
 from springtide_server.errors import RequestError
 from springtide_server.metrics import Metrics
 from springtide_server.protocol import ChatRequest, EmbeddingRequest
 
 
-async def chat(request: Request, asked: ChatRequest, engine: SerialEngine, metrics: Metrics) -> Response:
+async def chat(request: Request, asked: ChatRequest, terms: Terms, engine: Engine, metrics: Metrics) -> Response:
     """A whole answer, or a stream of its pieces."""
     # Tokenising takes long for a long text, and gives up the GIL: not on the event loop.
     prompt = await asyncio.to_thread(engine.tokenizer.chat, _messages(asked))
@@ -36,10 +36,13 @@ async def chat(request: Request, asked: ChatRequest, engine: SerialEngine, metri
         seed=asked.seed,
         stops=asked.stop,
     )
-    job = engine.submit(generate)
+    job = engine.submit(generate, terms)
     metrics.prompt_tokens.inc(len(prompt))
     head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": asked.model}
     if asked.stream:
+        # Until the model begins, the request may still be refused or run out of time: then it has that status.
+        async with _until_disconnect(request, job, engine, only_failed=True):
+            await job.begun_answering()
         wants_usage = asked.stream_options is not None and asked.stream_options.include_usage
         events = _chat_events(job, engine, head, len(prompt), wants_usage)
         # Cancelled here too: the stream's own end is not reached when the client leaves before its first event.
@@ -60,10 +63,12 @@ async def chat(request: Request, asked: ChatRequest, engine: SerialEngine, metri
     return JSONResponse({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
 
 
-async def embeddings(request: Request, asked: EmbeddingRequest, engine: SerialEngine, metrics: Metrics) -> Response:
+async def embeddings(
+    request: Request, asked: EmbeddingRequest, terms: Terms, engine: Engine, metrics: Metrics
+) -> Response:
     """A vector for each input."""
     inputs = await asyncio.to_thread(lambda: list(_tokens(asked, engine)))
-    job = engine.submit(Embed(inputs))
+    job = engine.submit(Embed(inputs), terms)
     count = sum(map(len, inputs))
     metrics.prompt_tokens.inc(count)
     rows: dict[int, bytes] = {}
@@ -77,7 +82,7 @@ async def embeddings(request: Request, asked: EmbeddingRequest, engine: SerialEn
 
 
 async def _chat_events(
-    job: Job, engine: SerialEngine, head: dict[str, Any], prompt_tokens: int, wants_usage: bool
+    job: Job, engine: Engine, head: dict[str, Any], prompt_tokens: int, wants_usage: bool
 ) -> AsyncIterator[str]:
     """Server-sent events: the role, the pieces, the reason, the usage if asked for, and [DONE]."""
     head = {**head, "object": "chat.completion.chunk"}
@@ -108,8 +113,10 @@ def _event(value: dict[str, Any]) -> str:
 
 
 @asynccontextmanager
-async def _until_disconnect(request: Request, job: Job, engine: SerialEngine) -> AsyncIterator[None]:
-    """Cancel the job when the client leaves before the block ends, or when the block ends before the job."""
+async def _until_disconnect(
+    request: Request, job: Job, engine: Engine, only_failed: bool = False
+) -> AsyncIterator[None]:
+    """Cancel the job when the client leaves before the block ends, or when the block ends (or fails) before the job."""
 
     async def watch() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -117,11 +124,14 @@ async def _until_disconnect(request: Request, job: Job, engine: SerialEngine) ->
         job.fail(ClientDisconnect())
 
     watcher = asyncio.create_task(watch())
+    done = False
     try:
         yield
+        done = only_failed
     finally:
         watcher.cancel()
-        engine.cancel(job)
+        if not done:
+            engine.cancel(job)
 
 
 def _messages(asked: ChatRequest) -> list[dict[str, str]]:
@@ -129,11 +139,13 @@ def _messages(asked: ChatRequest) -> list[dict[str, str]]:
     return [{"role": m.role.replace("developer", "system"), "content": m.content} for m in asked.messages]
 
 
-def _tokens(asked: EmbeddingRequest, engine: SerialEngine) -> Iterator[list[int]]:
+def _tokens(asked: EmbeddingRequest, engine: Engine) -> Iterator[list[int]]:
     encoded = iter(engine.tokenizer.encode([item for item in asked.input if isinstance(item, str)]))
     for index, item in enumerate(asked.input):
         name = f"input[{index}]"
         tokens = next(encoded) if isinstance(item, str) else item
+        if not tokens:
+            raise RequestError(400, f"{name}: has no token that the model knows; leave it out", param=name)
         if len(tokens) > engine.context_length:
             raise _too_long(name, len(tokens), engine.context_length)
         if max(tokens) >= engine.tokenizer.vocabulary:

@@ -13,13 +13,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from springtide_server import answers
-from springtide_server.engine.serial import SerialEngine
+from springtide_server.engine.engine import Engine
+from springtide_server.engine.work import Terms
 from springtide_server.errors import RequestError, internal_error
 from springtide_server.metrics import Metrics
+from springtide_server.priorities import HEADER, rank_of
 from springtide_server.protocol import ChatRequest, EmbeddingRequest, Task, parse
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 LOADING_RETRY_SECONDS = 5
+TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 CLIENT_LEFT = 499  # in logs and metrics only, as nginx has it
 
 log = logging.getLogger(__name__)
@@ -28,7 +31,9 @@ log = logging.getLogger(__name__)
 class ModelApp:
     """The server's routes over one engine. `draining` turns readiness off while requests are still answered."""
 
-    def __init__(self, name: str, task: Task, engine: SerialEngine, metrics: Metrics) -> None:
+    def __init__(self, name: str, task: Task, engine: Engine, metrics: Metrics, timeout: float | None = None) -> None:
+        """`timeout` is that of requests which name none, in seconds."""
+        self._timeout = timeout
         self.name, self.task, self.engine, self.metrics = name, task, engine, metrics
         self.draining = False
         self._created = int(time.time())
@@ -77,22 +82,35 @@ class ModelApp:
 
     async def _chat(self, request: Request) -> Response:
         self._require("Generate", "/v1/chat/completions", "/v1/embeddings")
+        terms = self._terms(request)
         asked = parse(ChatRequest, await _body(request))
-        self._enter(asked.model)
-        return await answers.chat(request, asked, self.engine, self.metrics)
+        self._enter(asked.model, terms)
+        return await answers.chat(request, asked, terms, self.engine, self.metrics)
 
     async def _embeddings(self, request: Request) -> Response:
         self._require("Embed", "/v1/embeddings", "/v1/chat/completions")
+        terms = self._terms(request)
         asked = parse(EmbeddingRequest, await _body(request))
-        self._enter(asked.model)
-        return await answers.embeddings(request, asked, self.engine, self.metrics)
+        self._enter(asked.model, terms)
+        return await answers.embeddings(request, asked, terms, self.engine, self.metrics)
 
     def _require(self, task: Task, path: str, other: str) -> None:
         if self.task != task:
             message = f"{self.name} was loaded for the task {self.task}, so {path} is not served; use {other}"
             raise RequestError(400, message, code="wrong_task")
 
-    def _enter(self, model: str) -> None:
+    def _terms(self, request: Request) -> Terms:
+        """From the headers; the deadline counts from here."""
+        rank = rank_of(request.headers.get(HEADER), self.engine.classes)
+        timeout = request.headers.get(TIMEOUT_HEADER)
+        if timeout is None:
+            return Terms(rank, self._timeout and time.monotonic() + self._timeout)
+        if not (timeout.isascii() and timeout.isdecimal() and len(timeout) <= 12 and int(timeout) > 0):
+            message = f"{TIMEOUT_HEADER}: should be a whole number of milliseconds, at least 1"
+            raise RequestError(400, message, param=TIMEOUT_HEADER)
+        return Terms(rank, time.monotonic() + int(timeout) / 1000)
+
+    def _enter(self, model: str, terms: Terms) -> None:
         if model != self.name:
             message = f"model: there is no model {model!r} here; use {self.name!r}"
             raise RequestError(404, message, param="model", code="model_not_found")
@@ -101,7 +119,7 @@ class ModelApp:
             raise RequestError(
                 503, message, type="service_unavailable", code="loading", retry_after_seconds=LOADING_RETRY_SECONDS
             )
-        self.engine.admit()
+        self.engine.admit(terms)
 
 
 async def _body(request: Request) -> bytes:

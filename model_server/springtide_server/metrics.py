@@ -22,6 +22,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 # Seconds. From a cached embedding to a long generation on a CPU.
 REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 TOKEN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5)
+ROW_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+RATIO_BUCKETS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 class Metrics:
@@ -40,12 +42,52 @@ class Metrics:
         self.in_flight = Gauge(
             "springtide_requests_in_flight", "API requests being answered, waiting ones included.", registry=registry
         )
-        self.queue_depth = Gauge("springtide_queue_depth", "Requests waiting for the engine.", registry=registry)
+        self.queue_depth = Gauge(
+            "springtide_queue_depth", "Requests waiting for the engine.", ["class"], registry=registry
+        )
         self.queue_wait = Histogram(
             "springtide_queue_wait_seconds",
             "From a request's place in the queue to its start in the engine.",
+            ["class"],
             buckets=REQUEST_BUCKETS,
             registry=registry,
+        )
+        self.rejections = Counter(
+            "springtide_rejections",
+            "Requests refused, or dropped while they waited.",
+            ["reason", "class"],
+            registry=registry,
+        )
+        self.batch_rows = Histogram("springtide_batch_rows", "Rows of a batch.", buckets=ROW_BUCKETS, registry=registry)
+        self.batch_fill = Histogram(
+            "springtide_batch_fill_ratio",
+            "Rows of a batch to the most allowed.",
+            buckets=RATIO_BUCKETS,
+            registry=registry,
+        )
+        self.batch_padding = Histogram(
+            "springtide_batch_padding_waste_ratio",
+            "Part of a batch's tokens that is padding.",
+            buckets=RATIO_BUCKETS,
+            registry=registry,
+        )
+        self.batch_seconds = Histogram(
+            "springtide_batch_duration_seconds",
+            "Time of the model for a batch.",
+            buckets=REQUEST_BUCKETS,
+            registry=registry,
+        )
+        self.batch_row_limit = Gauge("springtide_batch_row_limit", "Most rows of a batch.", registry=registry)
+        self.batch_token_limit = Gauge(
+            "springtide_batch_token_limit",
+            "Most padded tokens of a batch at present; below the setting after memory ran out.",
+            registry=registry,
+        )
+        self.batch_memory_available = Gauge(
+            "springtide_batch_memory_available_bytes", "What the next batch may use.", registry=registry
+        )
+        self.oom_retries = Counter(
+            "springtide_out_of_memory_retries", "Batches split because memory ran out.", registry=registry
         )
         self.prompt_tokens = Counter("springtide_prompt_tokens", "Tokens read by the model.", registry=registry)
         self.generation_tokens = Counter(

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,14 @@ from pathlib import Path
 import uvicorn
 
 from springtide_server.app import ModelApp
+from springtide_server.engine.batch import BatchEngine
+from springtide_server.engine.batching import Limits
+from springtide_server.engine.engine import Engine, QueueSettings, loader
+from springtide_server.engine.memory import measured
 from springtide_server.engine.serial import SerialEngine
 from springtide_server.errors import ModelError
 from springtide_server.metrics import Metrics
+from springtide_server.priorities import PriorityClass
 from springtide_server.protocol import Task
 
 log = logging.getLogger(__name__)
@@ -22,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line says. Times are in seconds, max_queue in requests."""
+    """What the command line says. Times are in seconds unless the name has a unit, max_queue is in requests."""
 
     model: Path
     served_model_name: str
@@ -33,6 +38,13 @@ class Settings:
     drain_seconds: float
     shutdown_seconds: float
     max_queue: int
+    max_queue_tokens: int
+    request_timeout_milliseconds: float
+    max_batch_size: int
+    max_batch_tokens: int
+    max_queue_delay_milliseconds: float
+    target_memory_percent: int
+    priorities: Sequence[PriorityClass]
 
 
 class _Uvicorn(uvicorn.Server):
@@ -57,10 +69,26 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), backlog=1024)
 
 
+def _engine(settings: Settings, metrics: Metrics) -> Engine:
+    name, load = str(settings.model), loader(settings.model, settings.task, settings.dtype)
+    queue = QueueSettings(settings.priorities, settings.max_queue, settings.max_queue_tokens)
+    if settings.task == "Generate":
+        return SerialEngine(name, load, queue, metrics)
+    if settings.max_queue < settings.max_batch_size:
+        fields = {"max_queue": settings.max_queue, "max_batch_size": settings.max_batch_size}
+        log.warning("batches of small requests can't be full: fewer may wait", extra={"fields": fields})
+    limits = Limits(settings.max_batch_size, settings.max_batch_tokens, settings.max_queue_delay_milliseconds / 1000)
+    return BatchEngine(
+        name, load, queue, limits, metrics, lambda device: measured(device, settings.target_memory_percent)
+    )
+
+
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     metrics = Metrics()
-    engine = SerialEngine(settings.model, settings.task, settings.dtype, settings.max_queue, metrics)
-    app = ModelApp(settings.served_model_name, settings.task, engine, metrics)
+    engine = _engine(settings, metrics)
+    app = ModelApp(
+        settings.served_model_name, settings.task, engine, metrics, settings.request_timeout_milliseconds / 1000 or None
+    )
     config = uvicorn.Config(
         app.asgi,
         log_config=None,

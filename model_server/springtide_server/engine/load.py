@@ -1,8 +1,6 @@
 """From a model folder to a model that runs. Nothing is fetched and no code of the folder is executed."""
 
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,14 +12,14 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from springtide_server import cgroup
 from springtide_server.engine.embed import POOLINGS, Embedder, Pooling
+from springtide_server.engine.engine import Phase
 from springtide_server.engine.generate import Generator
 from springtide_server.engine.tokenizer import Tokenizer
-from springtide_server.engine.work import Embed, Generate
+from springtide_server.engine.work import Generate
 from springtide_server.errors import ModelError
 from springtide_server.folder import read_json
 from springtide_server.protocol import Task
 
-Phase = Callable[[str], AbstractContextManager[None]]
 log = logging.getLogger(__name__)
 
 
@@ -55,7 +53,7 @@ def load(folder: Path, task: Task, dtype: str, phase: Phase) -> Loaded:
         if isinstance(model, Generator):
             list(model.run(Generate(warmup, 2, 0, 1, None, [])))
         else:
-            list(model.run(Embed([warmup])))
+            model([warmup])
     return Loaded(model, tokenizer)
 
 

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from springtide_server.engine.queue import Entry
+
 
 @dataclass(frozen=True)
 class Generate:
@@ -18,12 +20,31 @@ class Generate:
     seed: int | None
     stops: list[str]
 
+    @property
+    def lengths(self) -> list[int]:
+        """In the queue it counts as one row, with all that it may write."""
+        return [len(self.prompt) + self.max_tokens]
+
 
 @dataclass(frozen=True)
 class Embed:
     """One vector for each input, in their order."""
 
     inputs: list[list[int]]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Each input is a row."""
+        return [len(tokens) for tokens in self.inputs]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a request may wait: the rank of its priority class, and when its answer is of no use any more."""
+
+    rank: int
+    deadline: float | None = None
+    """By time.monotonic()."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +69,32 @@ Result = Delta | Vectors
 R = TypeVar("R", Delta, Vectors)
 
 
-class Job:
+class Job(Entry):
     """A request on its way through the engine.
 
     Made, read and cancelled on the event loop; `emit` and `finish` are called by the engine's thread, `fail` by both.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, terms: Terms) -> None:
+        super().__init__(request.lengths, terms.rank, time.monotonic(), terms.deadline)
         self.request = request
-        self.created = time.monotonic()
         self.cancelled = False
+        """Nobody waits for the answer any more, or it is already an error."""
+        self.unanswered = len(self.lengths)
+        self.timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._results: asyncio.Queue[Result | Exception | None] = asyncio.Queue()
+        self._first: list[Result | Exception | None] = []
+
+    async def begun_answering(self) -> None:
+        """Wait for the first result; raises the error if there is none because of one."""
+        self._first.append(await self._results.get())
+        if isinstance(self._first[0], Exception):
+            raise self._first[0]
 
     async def results(self, kind: type[R]) -> AsyncIterator[R]:
         """What the engine makes of the request, as it comes; raises the error that `fail` was given."""
-        while (result := await self._results.get()) is not None:
+        while (result := self._first.pop() if self._first else await self._results.get()) is not None:
             if isinstance(result, Exception):
                 raise result
             if not isinstance(result, kind):
@@ -80,6 +111,7 @@ class Job:
 
     def fail(self, error: Exception) -> None:
         """The reader gets the error instead of more results."""
+        self.cancelled = True
         self._put(error)
 
     def _put(self, item: Result | Exception | None) -> None:
