@@ -75,7 +75,37 @@ def _arguments() -> Settings:
         type=_at_least(0),
         help="Embed: the model is kept idle for more rows at most this long; 0 never waits",
     )
-    add("--target-memory-percent", default=90, type=_at_least(1, 100), help="Embed: of the limit that batches may use")
+    add("--target-memory-percent", default=90, type=_at_least(1, 100), help="of the memory limit that may be used")
+    add(
+        "--max-sequences",
+        default=0,
+        type=_at_least(0),
+        help="Generate: requests computed together at most; 0: 64 on a CPU, 256 on a GPU",
+    )
+    add(
+        "--max-step-tokens",
+        default=0,
+        type=_at_least(0),
+        help="Generate: tokens computed together at most; 0: 512 on a CPU, 4096 on a GPU",
+    )
+    add(
+        "--kv-cache-mebibytes",
+        default=0,
+        type=_at_least(0),
+        help="Generate: memory of the KV cache; 0: what the memory limit leaves",
+    )
+    add(
+        "--kv-host-mebibytes",
+        default=0,
+        type=_at_least(0),
+        help="Generate: host memory for what leaves a GPU's KV cache and may be asked again",
+    )
+    add(
+        "--prefix-cache",
+        default=True,
+        action=argparse.BooleanOptionalAction,
+        help="Generate: keep what was computed of a prompt for others that begin the same",
+    )
     add(
         "--priority",
         action="append",

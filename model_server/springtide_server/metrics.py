@@ -105,6 +105,21 @@ class Metrics:
             buckets=TOKEN_BUCKETS,
             registry=registry,
         )
+        # Named as vLLM names them: what routes and scales by load knows these.
+        self.requests_running = Gauge("vllm:num_requests_running", "Requests in the model's steps.", registry=registry)
+        self.requests_waiting = Gauge(
+            "vllm:num_requests_waiting", "Requests waiting for the engine, or to go on in it.", registry=registry
+        )
+        self.kv_usage = Gauge("vllm:kv_cache_usage_perc", "Part of the KV cache in use, 0 to 1.", registry=registry)
+        self.kv_tokens = Gauge("springtide_kv_cache_tokens", "Tokens that the KV cache can hold.", registry=registry)
+        self.step_seconds = Histogram(
+            "springtide_step_duration_seconds", "Time of a step of the model.", buckets=TOKEN_BUCKETS, registry=registry
+        )
+        self.scheduled = (
+            Counter("springtide_preemptions", "Times a running request had to give way.", registry=registry),
+            Counter("springtide_prefix_cache_query_tokens", "Tokens of prompts that began.", registry=registry),
+            Counter("springtide_prefix_cache_hit_tokens", "How many of them were known already.", registry=registry),
+        )
         self.model_load = Gauge(
             "springtide_model_load_seconds", "Time of each phase of the load.", ["phase"], registry=registry
         )

@@ -15,8 +15,9 @@ from springtide_server.app import ModelApp
 from springtide_server.engine.batch import BatchEngine
 from springtide_server.engine.batching import Limits
 from springtide_server.engine.engine import Engine, QueueSettings, loader
+from springtide_server.engine.generate import GenerateEngine
 from springtide_server.engine.memory import measured
-from springtide_server.engine.serial import SerialEngine
+from springtide_server.engine.settings import GenerateSettings
 from springtide_server.errors import ModelError
 from springtide_server.metrics import Metrics
 from springtide_server.priorities import PriorityClass
@@ -44,6 +45,11 @@ class Settings:
     max_batch_tokens: int
     max_queue_delay_milliseconds: float
     target_memory_percent: int
+    max_sequences: int
+    max_step_tokens: int
+    kv_cache_mebibytes: int
+    kv_host_mebibytes: int
+    prefix_cache: bool
     priorities: Sequence[PriorityClass]
 
 
@@ -70,10 +76,18 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _engine(settings: Settings, metrics: Metrics) -> Engine:
-    name, load = str(settings.model), loader(settings.model, settings.task, settings.dtype)
+    generate = GenerateSettings(
+        settings.max_sequences,
+        settings.max_step_tokens,
+        settings.kv_cache_mebibytes,
+        settings.kv_host_mebibytes,
+        settings.prefix_cache,
+    )
+    load = loader(settings.model, settings.task, settings.dtype, settings.target_memory_percent, generate)
+    name = str(settings.model)
     queue = QueueSettings(settings.priorities, settings.max_queue, settings.max_queue_tokens)
     if settings.task == "Generate":
-        return SerialEngine(name, load, queue, metrics)
+        return GenerateEngine(name, load, queue, metrics)
     if settings.max_queue < settings.max_batch_size:
         fields = {"max_queue": settings.max_queue, "max_batch_size": settings.max_batch_size}
         log.warning("batches of small requests can't be full: fewer may wait", extra={"fields": fields})

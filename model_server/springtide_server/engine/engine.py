@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from springtide_server.engine.admission import Admission
 from springtide_server.engine.queue import PriorityQueue, Refused
+from springtide_server.engine.settings import GenerateSettings
 from springtide_server.engine.work import Job, Request, Terms
 from springtide_server.errors import ModelError, RequestError
 from springtide_server.metrics import Metrics
@@ -70,7 +71,7 @@ class QueueSettings:
     tokens: int = 1 << 20
 
 
-def loader(folder: Path, task: Task, dtype: str) -> Loader[Any]:
+def loader(folder: Path, task: Task, dtype: str, memory_percent: int, generate: GenerateSettings) -> Loader[Any]:
     """Loads the folder when it is called, and only then imports torch."""
 
     def load_folder(phase: Phase) -> tuple[Any, "Tokenizer"]:
@@ -79,7 +80,7 @@ def loader(folder: Path, task: Task, dtype: str) -> Loader[Any]:
                 from springtide_server.engine.load import load
             except ModuleNotFoundError as error:
                 raise ModelError(f"{error.name} is not installed; install springtide-model-server[torch]") from None
-        return load(folder, task, dtype, phase)
+        return load(folder, task, dtype, memory_percent, generate, phase)
 
     return load_folder
 
@@ -102,6 +103,7 @@ class QueueEngine(ABC, Generic[M]):
         for rank, one in enumerate(settings.classes):
             metrics.queue_depth.labels(one.name).set_function(partial(self._queue.depth, rank))
             metrics.queue_wait.labels(one.name)
+        metrics.requests_waiting.set_function(self._queue.__len__)
 
     def start(self, on_failure: Callable[[ModelError], None]) -> None:
         """Begin to load."""

@@ -6,16 +6,18 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+from transformers import AutoModel, AutoModelForCausalLM
 from transformers.modeling_utils import PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from springtide_server import cgroup
 from springtide_server.engine.embed import POOLINGS, Embedder, Pooling
 from springtide_server.engine.engine import Phase
-from springtide_server.engine.generate import Generator
+from springtide_server.engine.language import build
+from springtide_server.engine.memory import measured
+from springtide_server.engine.runner import Runner
+from springtide_server.engine.settings import GenerateSettings
 from springtide_server.engine.tokenizer import Tokenizer
-from springtide_server.engine.work import Generate
 from springtide_server.errors import ModelError
 from springtide_server.folder import read_json
 from springtide_server.protocol import Task
@@ -26,11 +28,11 @@ log = logging.getLogger(__name__)
 class Loaded(NamedTuple):
     """A model with its tokenizer."""
 
-    model: Generator | Embedder
+    model: Runner | Embedder
     tokenizer: Tokenizer
 
 
-def load(folder: Path, task: Task, dtype: str, phase: Phase) -> Loaded:
+def load(folder: Path, task: Task, dtype: str, memory_percent: int, generate: GenerateSettings, phase: Phase) -> Loaded:
     """The model, warm. `dtype` is one of `DTYPES`; `phase(name)` times a part of the load; raises ModelError."""
     _set_up()
     model_type = read_json(folder / "config.json")["model_type"]
@@ -45,16 +47,17 @@ def load(folder: Path, task: Task, dtype: str, phase: Phase) -> Loaded:
             raise ModelError(f"{folder} has no chat template; add chat_template.jinja, or use an instruct model")
     with phase("weights"):
         weights = _weights(folder, AutoModelForCausalLM if task == "Generate" else AutoModel, dtype)
-    model = _generator(folder, weights, tokenizer) if task == "Generate" else _embedder(folder, weights, tokenizer)
     log.info("weights loaded", extra={"fields": {"dtype": str(weights.dtype).removeprefix("torch.")}})
     with phase("warmup"):
-        # One pass allocates what the first request would otherwise wait for.
-        warmup = [0] * min(16, model.context_length - 1)
-        if isinstance(model, Generator):
-            list(model.run(Generate(warmup, 2, 0, 1, None, [])))
-        else:
-            model([warmup])
-    return Loaded(model, tokenizer)
+        # What the first request would otherwise wait for.
+        if task == "Embed":
+            embedder = _embedder(folder, weights, tokenizer)
+            embedder([[0] * min(16, embedder.context_length - 1)])
+            return Loaded(embedder, tokenizer)
+        memory = measured(weights.device, memory_percent)
+        context = _context_length(folder, weights.config, tokenizer)
+        ends = _end_tokens(weights, tokenizer)
+        return Loaded(build(weights, generate, context, ends, memory, tokenizer.vocabulary), tokenizer)
 
 
 def _set_up() -> None:
@@ -90,11 +93,10 @@ def _weights(folder: Path, kind: Any, dtype: str) -> PreTrainedModel:
     return ready
 
 
-def _generator(folder: Path, model: Any, tokenizer: Tokenizer) -> Generator:
+def _end_tokens(model: Any, tokenizer: Tokenizer) -> frozenset[int]:
     ends = model.generation_config.eos_token_id
     named = ends if isinstance(ends, list) else [ends]
-    end_tokens = frozenset(token for token in [*named, tokenizer.end_token] if token is not None)
-    return Generator(model, tokenizer.decode, end_tokens, _context_length(folder, model.config, tokenizer))
+    return frozenset(token for token in [*named, tokenizer.end_token] if token is not None)
 
 
 def _embedder(folder: Path, model: Any, tokenizer: Tokenizer) -> Embedder:
@@ -103,9 +105,10 @@ def _embedder(folder: Path, model: Any, tokenizer: Tokenizer) -> Embedder:
     return Embedder(model, pooling, normalize, tokenizer.padding_token, length)
 
 
-def _context_length(folder: Path, config: AutoConfig, tokenizer: Tokenizer) -> int:
+def _context_length(folder: Path, config: Any, tokenizer: Tokenizer) -> int:
     """The smallest of what the model's positions, its tokenizer and sentence-transformers' file allow, in tokens."""
     limits = [tokenizer.max_length, getattr(config, "max_position_embeddings", None)]
+    limits.append(getattr(config, "sliding_window", None))  # within a window all attention is full
     limits.append((read_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length"))
     return min(limit for limit in limits if limit)
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from springtide_server.engine.queue import Entry
@@ -15,10 +15,17 @@ class Generate:
 
     prompt: list[int]
     max_tokens: int
-    temperature: float
-    top_p: float
-    seed: int | None
-    stops: list[str]
+    temperature: float = 1.0
+    """0 takes the likeliest token."""
+    top_p: float = 1.0
+    top_k: int = 0
+    """0: no limit."""
+    seed: int | None = None
+    stops: list[str] = field(default_factory=list)
+    logprobs: int | None = None
+    """How many of the likeliest tokens are told with each token; None tells nothing."""
+    ignore_end: bool = False
+    """Go on after the model's end token."""
 
     @property
     def lengths(self) -> list[int]:
@@ -48,6 +55,15 @@ class Terms:
 
 
 @dataclass(frozen=True)
+class TokenLogprob:
+    """A chosen token with its log-probability before temperature, and the likeliest ones, the best first."""
+
+    token: int
+    logprob: float
+    top: list[tuple[int, float]]
+
+
+@dataclass(frozen=True)
 class Delta:
     """The next piece of a generated text, possibly empty. The last one carries the reason."""
 
@@ -55,6 +71,8 @@ class Delta:
     tokens: int
     """Generated since the start, the end token not counted."""
     finish_reason: Literal["stop", "length"] | None = None
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    """Of the tokens that the piece consists of, if they were asked for."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +133,21 @@ class Job(Entry):
         self._put(error)
 
     def _put(self, item: Result | Exception | None) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._results.put_nowait, item)
-        except RuntimeError:  # the loop is closed: the process ends, and nobody reads any more
-            self.cancelled = True
+        hand_over([(self, [item])])
+
+
+def hand_over(items: Sequence[tuple[Job, Sequence[Result | Exception | None]]]) -> None:
+    """Pass results to their readers, all in one call of the event loop; None is the end of a job's results."""
+
+    def put() -> None:
+        for job, results in items:
+            for result in results:
+                job._results.put_nowait(result)
+
+    if not items:
+        return
+    try:
+        items[0][0]._loop.call_soon_threadsafe(put)
+    except RuntimeError:  # the loop is closed: the process ends, and nobody reads any more
+        for job, _ in items:
+            job.cancelled = True
