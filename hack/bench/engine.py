@@ -1,8 +1,8 @@
 """How fast text is generated, beside transformers in the same process: `python -m hack.bench.engine`.
 
 Without options: SmolLM2 in float32 on the CPU. On a GPU `--model llama-8b` has random weights in Llama-3-8B's shape, in
-bfloat16, so that no file is needed. All sequences begin at once, read `--prompt` tokens and write `--new` tokens; a rate
-counts the tokens written, over the time from the first request to the last token, the reading of the prompts included.
+bfloat16, so that no file is needed. All sequences begin at once, read `--prompt` tokens and write `--new` tokens. A rate
+counts the tokens written, over the time from the first request to the last token, reading the prompts included.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from springtide_server.engine.settings import GenerateSettings
 from springtide_server.engine.work import Delta, Generate, Terms
 from springtide_server.metrics import Metrics
 
-LLAMA_8B = {
+LLAMA_8B: dict[str, Any] = {
     "hidden_size": 4096,
     "intermediate_size": 14336,
     "num_hidden_layers": 32,
@@ -133,13 +133,14 @@ def _model(name: str, device: torch.device, dtype: torch.dtype) -> tuple[Any, An
         from springtide_server.engine.tokenizer import Tokenizer
 
         folder = models.folder("smollm2")
-        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device).eval(), Tokenizer(folder)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        return loaded.to(device).eval(), Tokenizer(folder)
     default = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     with torch.device(device):
-        model = LlamaForCausalLM(LlamaConfig(**LLAMA_8B)).eval()
+        model: Any = LlamaForCausalLM(LlamaConfig(**LLAMA_8B))
     torch.set_default_dtype(default)
-    return model, Numbers()
+    return model.eval(), Numbers()
 
 
 def _prompts(count: int, options: argparse.Namespace) -> list[list[int]]:
@@ -155,14 +156,15 @@ def _one_by_one(model: Any, count: int, options: argparse.Namespace) -> float:
         ids = torch.tensor([prompt], device=model.device)
         settings = {"max_new_tokens": options.new, "min_new_tokens": options.new, "do_sample": False}
         model.generate(ids, attention_mask=torch.ones_like(ids), pad_token_id=0, **settings)
-    return len(few) * options.new / (time.perf_counter() - start)
+    written: int = len(few) * options.new
+    return written / (time.perf_counter() - start)
 
 
 def _continuous(model: Any, count: int, options: argparse.Namespace) -> float:
     """transformers' own continuous batching."""
     from transformers import GenerationConfig
 
-    settings = GenerationConfig(max_new_tokens=options.new, do_sample=False, eos_token_id=-1, pad_token_id=0)
+    settings = GenerationConfig(max_new_tokens=options.new, do_sample=False, eos_token_id=-1, pad_token_id=0)  # type: ignore[no-untyped-call]
     start = time.perf_counter()
     found = model.generate_batch(inputs=_prompts(count, options), generation_config=settings, progress_bar=False)
     seconds = time.perf_counter() - start
@@ -199,10 +201,8 @@ def _engine(
 async def _ours(engine: GenerateEngine, count: int, options: argparse.Namespace) -> float:
     async def one(prompt: list[int]) -> int:
         request = Generate(prompt, options.new, temperature=0, ignore_end=True)
-        last = Delta("", 0)
-        async for last in engine.submit(request, Terms(0)).results(Delta):
-            pass
-        return last.tokens
+        pieces = [delta async for delta in engine.submit(request, Terms(0)).results(Delta)]
+        return pieces[-1].tokens
 
     start = time.perf_counter()
     written = await asyncio.gather(*(one(prompt) for prompt in _prompts(count, options)))

@@ -12,13 +12,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from springtide_server import answers
+from springtide_server import answers, generation
 from springtide_server.engine.engine import Engine
 from springtide_server.engine.work import Terms
 from springtide_server.errors import RequestError, internal_error
 from springtide_server.metrics import Metrics
 from springtide_server.priorities import HEADER, rank_of
-from springtide_server.protocol import ChatRequest, EmbeddingRequest, Task, parse
+from springtide_server.protocol import ChatRequest, CompletionRequest, EmbeddingRequest, Task, parse
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 LOADING_RETRY_SECONDS = 5
@@ -44,6 +44,7 @@ class ModelApp:
             Route("/metrics", self._show_metrics),
             Route("/v1/models", self._models),
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
+            Route("/v1/completions", self._completions, methods=["POST"]),
             Route("/v1/embeddings", self._embeddings, methods=["POST"]),
         ]
         app = Starlette(
@@ -85,7 +86,14 @@ class ModelApp:
         terms = self._terms(request)
         asked = parse(ChatRequest, await _body(request))
         self._enter(asked.model, terms)
-        return await answers.chat(request, asked, terms, self.engine, self.metrics)
+        return await generation.chat(request, asked, terms, self.engine, self.metrics)
+
+    async def _completions(self, request: Request) -> Response:
+        self._require("Generate", "/v1/completions", "/v1/embeddings")
+        terms = self._terms(request)
+        asked = parse(CompletionRequest, await _body(request))
+        self._enter(asked.model, terms)
+        return await generation.completions(request, asked, terms, self.engine, self.metrics)
 
     async def _embeddings(self, request: Request) -> Response:
         self._require("Embed", "/v1/embeddings", "/v1/chat/completions")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from springtide_server.engine.load import load
+from springtide_server.engine.settings import GenerateSettings
 from springtide_server.errors import ModelError
 from tests.model_server.process import ServerProcess
 
@@ -28,7 +29,7 @@ def folder(minilm: Path, tmp_path: Path) -> Path:
 
 def refusal(folder: Path) -> str:
     with pytest.raises(ModelError) as refused:
-        load(folder, "Embed", "auto", lambda name: nullcontext())
+        load(folder, "Embed", "auto", 90, GenerateSettings(), lambda name: nullcontext())
     message = str(refused.value)
     assert "\n" not in message
     return message
@@ -56,7 +57,7 @@ def test_a_chat_model_without_a_template_is_refused(smollm2: Path, tmp_path: Pat
     folder = Path(shutil.copytree(smollm2, tmp_path / "model", copy_function=os.symlink))
     (folder / "chat_template.jinja").unlink()
     with pytest.raises(ModelError, match="has no chat template"):
-        load(folder, "Generate", "auto", lambda name: nullcontext())
+        load(folder, "Generate", "auto", 90, GenerateSettings(), lambda name: nullcontext())
 
 
 def test_weights_have_the_format_that_was_asked_for(minilm: Path) -> None:
