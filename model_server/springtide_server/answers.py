@@ -30,7 +30,7 @@ async def chat(request: Request, asked: ChatRequest, terms: Terms, engine: Engin
         raise _too_long("messages", len(prompt), engine.context_length)
     generate = Generate(
         prompt=prompt,
-        max_tokens=min(room, asked.limit or room),
+        max_tokens=min(room, asked.limit or room, engine.max_output_tokens or room),
         temperature=1.0 if asked.temperature is None else asked.temperature,
         top_p=1.0 if asked.top_p is None else asked.top_p,
         seed=asked.seed,
