@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from springtide.manifests.batching import policy_map
 from springtide_server import policy_file
 from springtide_server.policy import RuntimePolicy, parse
 from springtide_server.policy_file import MAX_BYTES, PolicyFile
 from springtide_server.priorities import DEFAULTS, PriorityClass
 from tests.model_server.volume import ConfigMapVolume
+from tests.unit.samples import model_service
+from tests.unit.specs import GOOD, MODEL
 
 BASE = RuntimePolicy(DEFAULTS, 64, 5, 90)
 
@@ -73,6 +76,23 @@ def test_everything_that_can_be_said() -> None:
 def test_what_is_wrong_is_named(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=f"^{said}"):
         parse(text.encode("latin-1"), BASE)
+
+
+@pytest.mark.parametrize("said", [spec for spec in GOOD if "priorities" in spec], ids=str)
+def test_what_the_operator_writes_is_understood(said: dict[str, Any]) -> None:
+    spec = {"model": MODEL, "pools": [{"name": "cpu"}]} | said
+    (text,) = policy_map(model_service(spec))["data"].values()
+    policy, batching = parse(text.encode(), BASE), said.get("batching", {})
+    assert policy.max_batch_size == batching.get("maxBatchSize", BASE.max_batch_size)
+    assert policy.max_queue_delay_milliseconds == batching.get(
+        "maxQueueDelayMilliseconds", BASE.max_queue_delay_milliseconds
+    )
+    assert policy.target_memory_percent == batching.get("targetMemoryPercent", BASE.target_memory_percent)
+    classes = [
+        PriorityClass(one["name"], one.get("reservedPercent", 0), one.get("sheddable", False))
+        for one in said["priorities"]
+    ]
+    assert list(policy.priorities) == (classes or list(BASE.priorities))
 
 
 class Watched:
