@@ -75,5 +75,5 @@ def test_what_pods_do_not_act_on_is_told() -> None:
     old: dict[str, Any] = {"spec": {"volumes": [{"name": "tmp", "emptyDir": {}}]}}
     assert told(old) == ""
     assert told(old, **SAID) == (
-        "pool cpu takes spec.batching and spec.priorities from its next revision on, or when it is restarted"
+        "pool cpu takes spec.batching and spec.priorities from its next revision on, or with springtide.dev/restartedAt"
     )

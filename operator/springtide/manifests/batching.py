@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from springtide.api.modelservice import ModelService
+from springtide.api.modelservice import RESTARTED_AT, ModelService
 from springtide.manifests.names import child, policy_name, service_labels
 from springtide.manifests.revisions import PoolPlan
 from springtide.manifests.runtimes import POLICY_FILE
@@ -29,7 +29,7 @@ def unheeded(service: ModelService, plans: Sequence[PoolPlan]) -> str:
     others = [plan.pool.name for plan in deaf if not plan.pool.profile.takes_policy]
     older = [plan.pool.name for plan in deaf if plan.pool.profile.takes_policy]
     told = [f"{fields} can't be had with the runtime of pool {name}" for name in others]
-    told += [f"pool {name} takes {fields} from its next revision on, or when it is restarted" for name in older]
+    told += [f"pool {name} takes {fields} from its next revision on, or with {RESTARTED_AT}" for name in older]
     return "; ".join(told)
 
 
