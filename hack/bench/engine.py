@@ -1,7 +1,7 @@
 """How fast text is generated, beside transformers in the same process: `python -m hack.bench.engine`.
 
 Without options: SmolLM2 in float32 on the CPU. On a GPU `--model llama-8b` has random weights in Llama-3-8B's shape, in
-bfloat16, so that no file is needed. All sequences begin at once, read `--prompt` tokens and write `--new` tokens. A rate
+bfloat16, so that no file is needed. All sequences begin at once, read `--prompt` tokens and write `--new`. A rate
 counts the tokens written, over the time from the first request to the last token, reading the prompts included.
 """
 

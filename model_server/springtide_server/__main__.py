@@ -116,6 +116,12 @@ def _arguments() -> Settings:
         help="a class of requests, the best first; may be given several times (none: critical:20, standard, "
         "background:sheddable)",
     )
+    add(
+        "--policy",
+        type=Path,
+        metavar="FILE",
+        help="JSON that overrides the priorities and the limits of batches, and is read again when it changes",
+    )
     values = vars(parser.parse_args())
     values["priorities"] = tuple(values["priorities"]) or priorities.DEFAULTS
     try:

@@ -110,13 +110,14 @@ class ModelApp:
     def _terms(self, request: Request) -> Terms:
         """From the headers; the deadline counts from here."""
         rank = rank_of(request.headers.get(HEADER), self.engine.classes)
+        name = self.engine.classes[rank].name
         timeout = request.headers.get(TIMEOUT_HEADER)
         if timeout is None:
-            return Terms(rank, self._timeout and time.monotonic() + self._timeout)
+            return Terms(rank, self._timeout and time.monotonic() + self._timeout, name)
         if not (timeout.isascii() and timeout.isdecimal() and len(timeout) <= 12 and int(timeout) > 0):
             message = f"{TIMEOUT_HEADER}: should be a whole number of milliseconds, at least 1"
             raise RequestError(400, message, param=TIMEOUT_HEADER)
-        return Terms(rank, time.monotonic() + int(timeout) / 1000)
+        return Terms(rank, time.monotonic() + int(timeout) / 1000, name)
 
     def _enter(self, model: str, terms: Terms) -> None:
         if model != self.name:

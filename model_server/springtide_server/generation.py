@@ -162,7 +162,7 @@ def _generate(name: str, prompt: list[int], asked: GenerateRequest, engine: Engi
         raise too_long(name, len(prompt), engine.context_length)
     return Generate(
         prompt=prompt,
-        max_tokens=min(room, asked.limit or room),
+        max_tokens=min(room, asked.limit or room, engine.max_output_tokens or room),
         temperature=1.0 if asked.temperature is None else asked.temperature,
         top_p=1.0 if asked.top_p is None else asked.top_p,
         top_k=max(0, asked.top_k or 0),

@@ -62,6 +62,12 @@ def default_rank(classes: Sequence[PriorityClass]) -> int:
     return next(iter([*marked, *standard, *reversed(firm), len(classes) - 1]))
 
 
+def place_of(name: str, classes: Sequence[PriorityClass]) -> int:
+    """The rank of a class that was there before the classes changed: that of the default if it has gone."""
+    ranks = {one.name: rank for rank, one in enumerate(classes)}
+    return ranks.get(name, default_rank(classes))
+
+
 def rank_of(name: str | None, classes: Sequence[PriorityClass]) -> int:
     """The rank that a request asks for by its header; raises RequestError (400) for a class that isn't there."""
     if name is None:

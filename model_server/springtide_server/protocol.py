@@ -219,7 +219,7 @@ def _refusal(error: ValidationError) -> RequestError:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "json_invalid":
         return RequestError(400, f"The body is not valid JSON: {message.removeprefix('Invalid JSON: ')}")
-    param = _path(first["loc"])
+    param = field_path(first["loc"])
     if param is None:
         return RequestError(400, message if first["type"] == "value_error" else "The body should be a JSON object")
     if first["type"] == "extra_forbidden":
@@ -236,7 +236,8 @@ def _refusal(error: ValidationError) -> RequestError:
     return RequestError(400, f"{param}: {message[0].lower()}{message[1:]}", param=param)
 
 
-def _path(location: tuple[int | str, ...]) -> str | None:
+def field_path(location: tuple[int | str, ...]) -> str | None:
+    """Where pydantic found an error, as `messages[0].role`; None for the whole."""
     path = ""
     for part in location:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from springtide_server.engine.memory import measured
 from springtide_server.engine.settings import GenerateSettings
 from springtide_server.errors import ModelError
 from springtide_server.metrics import Metrics
+from springtide_server.policy import RuntimePolicy
+from springtide_server.policy_file import PolicyFile
 from springtide_server.priorities import PriorityClass
 from springtide_server.protocol import Task
 
@@ -51,6 +54,14 @@ class Settings:
     kv_host_mebibytes: int
     prefix_cache: bool
     priorities: Sequence[PriorityClass]
+    policy: Path | None
+
+    @property
+    def runtime_policy(self) -> RuntimePolicy:
+        """What acts where the policy file says nothing."""
+        # Of texts that are generated, the engine knows how many the device can take.
+        most = self.max_batch_size if self.task == "Embed" else self.max_sequences or sys.maxsize
+        return RuntimePolicy(self.priorities, most, self.max_queue_delay_milliseconds, self.target_memory_percent)
 
 
 class _Uvicorn(uvicorn.Server):
@@ -115,7 +126,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     server = _Uvicorn(config)
     loop = asyncio.get_running_loop()
     failure: list[ModelError] = []
-    leaving: set[asyncio.Task[None]] = set()
+    tasks: set[asyncio.Task[None]] = set()  # the loop itself forgets those that nobody holds
 
     async def leave() -> None:
         if engine.state == "ready":  # otherwise nobody sends requests here yet
@@ -128,7 +139,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     def on_sigterm() -> None:
         if not app.draining:  # a second one changes nothing: the deadline runs already
             app.draining = True
-            leaving.add(loop.create_task(leave()))
+            tasks.add(loop.create_task(leave()))
 
     def on_sigint() -> None:
         app.draining = server.should_exit = True
@@ -139,6 +150,10 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
 
     loop.add_signal_handler(signal.SIGTERM, on_sigterm)
     loop.add_signal_handler(signal.SIGINT, on_sigint)
+    if settings.policy is not None:
+        file = PolicyFile(settings.policy, settings.runtime_policy, engine.apply, metrics.registry)
+        file.look()
+        tasks.add(loop.create_task(file.watch()))
     engine.start(on_failure)
     await server.serve(sockets=[listener])
     if failure:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
@@ -17,6 +17,8 @@ from springtide_server.engine.tokenizer import Tokenizer
 from springtide_server.engine.work import Embed, Job, Terms, Vectors
 from springtide_server.errors import ModelError, RequestError
 from springtide_server.metrics import Metrics
+from springtide_server.policy import RuntimePolicy
+from springtide_server.priorities import DEFAULTS, PriorityClass
 
 CRITICAL, STANDARD, BACKGROUND = 0, 1, 2
 LIMITS = Limits(rows=8, tokens=1000, delay=0)
@@ -24,6 +26,8 @@ LIMITS = Limits(rows=8, tokens=1000, delay=0)
 
 class Plenty:
     """Memory without end."""
+
+    percent = 90
 
     def available(self) -> float:
         return 1e15
@@ -81,8 +85,8 @@ class Running:
 @asynccontextmanager
 async def running(model: Summing, limits: Limits = LIMITS, **settings: Any) -> AsyncIterator[Running]:
     metrics, failures = Metrics(), list[ModelError]()
-    loaded = (model, cast(Tokenizer, None))
-    engine = BatchEngine("m", lambda phase: loaded, QueueSettings(**settings), limits, metrics, lambda device: Plenty())
+    loaded, memory = (model, cast(Tokenizer, None)), Plenty()
+    engine = BatchEngine("m", lambda phase: loaded, QueueSettings(**settings), limits, metrics, lambda device: memory)
     model.go.set()
     engine.start(failures.append)
     while engine.state == "loading":  # noqa: ASYNC110  # another thread sets it
@@ -255,6 +259,113 @@ async def test_who_leaves_gives_up_the_place_and_is_not_computed() -> None:
         server.model.go.set()
         assert await answer(stayer) == [3]
         assert server.model.batches == [[[3]]]
+
+
+POLICY = RuntimePolicy(DEFAULTS, 8, 0, 90)
+GOLD = (PriorityClass("gold", 50), PriorityClass("critical"), PriorityClass("other"))
+
+
+async def test_a_policy_changes_the_limits_of_the_next_batch() -> None:
+    async with running(Summing()) as server:
+        await server.hold()
+        jobs = [server.submit([number]) for number in range(6)]
+        server.engine.apply(replace(POLICY, max_batch_size=2, target_memory_percent=40))
+        server.model.go.set()
+        assert [await answer(job) for job in jobs] == [[number] for number in range(6)]
+        assert [len(batch) for batch in server.model.batches] == [2, 2, 2]
+        assert server.count("batch_row_limit") == 2
+        assert server.engine._memory.percent == 40
+
+
+async def test_a_model_that_waits_for_more_rows_is_told_of_a_smaller_limit() -> None:
+    async with running(Summing(), Limits(8, 1000, 3600)) as server:
+        job = server.submit([1])
+        server.engine.apply(replace(POLICY, max_batch_size=1))
+        assert await answer(job) == [1]
+
+
+async def test_classes_change_while_requests_wait_and_run() -> None:
+    def no_nine(rows: Sequence[Sequence[int]]) -> None:
+        if any(9 in row for row in rows):
+            raise MemoryError
+
+    async with running(Summing(no_nine)) as server:
+        server.model.go.clear()
+        server.model.entered.clear()
+        runs = server.submit([9], rank=CRITICAL)
+        await asyncio.to_thread(server.model.entered.wait, 60)
+        background, critical = server.submit([1], rank=BACKGROUND), server.submit([2], rank=CRITICAL)
+        late = server.submit([3], seconds=0.05)
+        server.engine.apply(replace(POLICY, priorities=GOLD))
+        assert [(job.rank, GOLD[job.rank].name) for job in (background, critical, runs)] == [
+            *((2, "other"), (1, "critical"), (1, "critical"))
+        ]
+        depths = {name: server.count("queue_depth", **{"class": name}) for name in ("gold", "critical", "other")}
+        assert depths == {"gold": 0, "critical": 1, "other": 2}
+        for gone in ("standard", "background"):
+            assert server.metrics.registry.get_sample_value("springtide_queue_depth", {"class": gone}) is None
+        assert (await refusal(late)).code == "deadline_exceeded"
+        assert server.count("rejections_total", reason="deadline", **{"class": "other"}) == 1
+        # One that was read before and comes now: its class has gone, or has another rank.
+        embed = Embed([[4]])
+        came = [server.engine.submit(embed, Terms(rank, None, DEFAULTS[rank].name)) for rank in (BACKGROUND, CRITICAL)]
+        assert [job.rank for job in came] == [2, 1]
+        server.model.go.set()
+        assert (await refusal(runs)).code == "out_of_memory"
+        assert server.count("rejections_total", reason="out_of_memory", **{"class": "critical"}) == 1
+        assert [await answer(job) for job in (background, critical, *came)] == [[1], [2], [4], [4]]
+
+
+async def test_a_shed_class_is_refused_until_it_is_no_more() -> None:
+    async with running(Summing()) as server:
+        await server.hold()
+        waits = server.submit([1], rank=BACKGROUND)
+        server.engine.apply(replace(POLICY, shed_classes=frozenset({"background"})))
+        error = refused(lambda: server.submit([2], rank=BACKGROUND))
+        assert (error.status, error.code, error.type) == (429, "shed_by_policy", "rate_limit_error")
+        assert error.retry_after_seconds is not None and error.retry_after_seconds >= 10
+        with pytest.raises(RequestError, match="refused for now"):
+            server.engine.admit(Terms(BACKGROUND))
+        standard = server.submit([3])
+        assert server.count("rejections_total", reason="shed_by_policy", **{"class": "background"}) == 2
+        server.engine.apply(POLICY)
+        again = server.submit([4], rank=BACKGROUND)
+        server.model.go.set()
+        # Who waited was let in before.
+        assert [await answer(job) for job in (waits, standard, again)] == [[1], [3], [4]]
+
+
+async def test_nothing_is_lost_while_policies_change() -> None:
+    names = [f"c{number}" for number in range(8)]
+
+    def now_and_then(rows: Sequence[Sequence[int]]) -> None:
+        if len(rows) > 6:
+            raise MemoryError
+
+    async with running(Summing(now_and_then), Limits(16, 400, 0.002), places=1000) as server:
+
+        async def one(number: int) -> None:
+            inputs = [[number] * (1 + (number * step) % 30) for step in range(1, 2 + number % 4)]
+            for _ in range(number % 20):
+                await asyncio.sleep(0)
+            classes = server.engine.classes
+            rank = number % len(classes)
+            await asyncio.sleep(0)
+            job = server.engine.submit(Embed(inputs), Terms(rank, None, classes[rank].name))
+            await asyncio.sleep(0)
+            if number % 7 == 0:
+                server.engine.cancel(job)
+            else:
+                assert await answer(job) == [sum(row) for row in inputs]
+
+        async def change() -> None:
+            for number in range(300):
+                chosen = [PriorityClass(name, 10) for name in names[: 1 + number % 8][:: -1 if number % 3 else 1]]
+                server.engine.apply(replace(POLICY, priorities=chosen, max_batch_size=1 + number % 16))
+                await asyncio.sleep(0)
+
+        await asyncio.gather(change(), *map(one, range(400)), change())
+        assert server.count("queue_depth", **{"class": "c0"}) == 0
 
 
 async def test_nothing_is_lost_under_load_with_failures_and_leavers() -> None:

@@ -53,7 +53,7 @@ def test_nothing_is_lost_or_doubled_and_bounds_hold(
     waiting = queue(kinds, places, tokens)
     inside: dict[Entry, set[int]] = {}
     for now in range(data.draw(st.integers(1, 40))):
-        action = data.draw(st.sampled_from(["add", "add", "run", "remove", "expire"]))
+        action = data.draw(st.sampled_from(["add", "add", "run", "remove", "expire", "reclassify"]))
         if action == "add":
             deadline = data.draw(st.none() | st.integers(0, 40))
             new = Entry(data.draw(lengths), data.draw(st.integers(0, len(kinds) - 1)), now, deadline)
@@ -94,6 +94,14 @@ def test_nothing_is_lost_or_doubled_and_bounds_hold(
                 assert late.deadline is not None and late.deadline <= now
                 del inside[late]
             assert not [one for one in inside if one.deadline is not None and one.deadline <= now]
+        elif action == "reclassify":
+            order, others = list(waiting), data.draw(classes)
+            ranks = [data.draw(st.integers(0, len(others) - 1)) for _ in kinds]
+            before = {one: one.rank for one in order}
+            waiting.reclassify(others, ranks)
+            kinds = others
+            assert all(one.rank == ranks[rank] for one, rank in before.items())
+            assert sorted(order, key=lambda one: (one.rank, one.arrival)) == list(waiting)
         assert set(waiting) == set(inside) and len(waiting) == len(inside) <= places
         assert all(set(one.waiting) == rows for one, rows in inside.items())
         assert waiting.rows == sum(map(len, inside.values()))
@@ -239,6 +247,18 @@ def test_sheddable_requests_have_half_the_queue() -> None:
     assert waiting.add(entry(STANDARD)) == []
     alone = queue(DEFAULTS, places=1)
     assert alone.add(entry(BACKGROUND)) == []
+
+
+def test_other_classes_begin_with_nothing_owed() -> None:
+    waiting = queue([PriorityClass("a", 50), PriorityClass("b")])
+    for _ in range(40):
+        waiting.add(entry(0))
+        waiting.add(entry(1))
+    run(waiting, 20)
+    waiting.reclassify([PriorityClass("b"), PriorityClass("c", 50), PriorityClass("d")], [1, 0])
+    assert (waiting.depth(0), waiting.depth(1), waiting.depth(2)) == (36, 24, 0)
+    assert Counter(row.entry.rank for row in run(waiting, 10)) == {0: 8, 1: 2}
+    assert Counter(row.entry.rank for row in run(waiting, 10)) == {0: 7, 1: 3}
 
 
 def test_an_empty_queue() -> None:

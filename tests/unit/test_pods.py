@@ -167,7 +167,7 @@ def test_pvc() -> None:
 def test_file() -> None:
     made = pod(model={"uri": "file:///opt/model"})
     assert environment(made["containers"][0])["MODEL_PATH"] == "/opt/model"
-    assert [volume["name"] for volume in made["volumes"]] == ["tmp"]
+    assert [volume["name"] for volume in made["volumes"]] == ["tmp", "policy"]
 
 
 def test_hf_into_a_cache_claim() -> None:

@@ -17,11 +17,22 @@ class Admission(Generic[E]):
     def __init__(self, queue: PriorityQueue[E], classes: int) -> None:
         self._queue = queue
         self._all = Pace()
+        self._begin_anew(classes)
+        self._busy_until = 0.0
+        self._typical = 0.0  # seconds of a batch
+
+    def _begin_anew(self, classes: int) -> None:
         self._paces = [Pace() for _ in range(classes)]
         self._running: list[int] = [0] * classes  # tokens by class
         self._left: list[bool] = [False] * classes
-        self._busy_until = 0.0
-        self._typical = 0.0  # seconds of a batch
+
+    def reclassify(self, classes: int, ranks: Sequence[int]) -> None:
+        """There are so many classes now; `ranks` has the new rank of each old one. Their paces are learnt anew."""
+        running, left = self._running, self._left
+        self._begin_anew(classes)
+        for own, stays, rank in zip(running, left, ranks, strict=True):
+            self._running[rank] += own
+            self._left[rank] |= stays
 
     def begins(self, rows: Sequence[Row[E]], until: float) -> None:
         """These rows have left the queue, and are expected to take until then."""

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from springtide_server.engine.batching import Limits, Policy, Run
@@ -12,6 +13,7 @@ from springtide_server.engine.queue import Row
 from springtide_server.engine.work import Embed, Job, Vectors
 from springtide_server.errors import RequestError, internal_error
 from springtide_server.metrics import Metrics
+from springtide_server.policy import RuntimePolicy
 
 # What is measured before the first request, rows by tokens: both lines of the cost model then have two points.
 CALIBRATION = ((1, 16), (8, 16), (1, 128), (4, 128))
@@ -50,8 +52,18 @@ class BatchEngine(QueueEngine[BatchModel]):
         super().__init__(name, load, settings, metrics)
         self._policy = Policy(limits)
         self._memory_of = memory
+        self._memory_percent: int | None = None  # once a policy says it
         metrics.batch_row_limit.set(limits.rows)
         metrics.batch_token_limit.set_function(lambda: self._policy.token_limit)
+
+    def apply(self, policy: RuntimePolicy) -> None:
+        """The next batch has the new limits."""
+        with self._changed:
+            seconds = policy.max_queue_delay_milliseconds / 1000
+            self._policy.limits = replace(self._policy.limits, rows=policy.max_batch_size, delay=seconds)
+            self._memory_percent = policy.target_memory_percent
+            super().apply(policy)
+        self._metrics.batch_row_limit.set(policy.max_batch_size)
 
     def _prepare(self, model: BatchModel) -> None:
         self._memory = self._memory_of(model.device)
@@ -86,6 +98,8 @@ class BatchEngine(QueueEngine[BatchModel]):
         """The next batch, once it is time."""
         while True:
             self._expire()
+            if self._memory_percent is not None:
+                self._memory.percent = self._memory_percent
             available = self._memory.available()
             self._metrics.batch_memory_available.set(max(0.0, available))
             with self._changed:
@@ -154,7 +168,7 @@ class BatchEngine(QueueEngine[BatchModel]):
         log.warning("memory ran out in a batch", extra={"fields": fields})
         self._memory.give_back()
         if len(rows) == 1:
-            return self._refusal("out_of_memory", rows[0].entry.rank)
+            return self._refusal("out_of_memory", rows[0].entry)
         self._metrics.oom_retries.inc()
         return internal_error()
 

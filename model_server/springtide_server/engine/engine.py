@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from weakref import WeakSet
 
 from springtide_server.engine.admission import Admission
 from springtide_server.engine.queue import PriorityQueue, Refused
@@ -19,13 +20,15 @@ from springtide_server.engine.settings import GenerateSettings
 from springtide_server.engine.work import Job, Request, Terms
 from springtide_server.errors import ModelError, RequestError
 from springtide_server.metrics import Metrics
-from springtide_server.priorities import DEFAULTS, PriorityClass
+from springtide_server.policy import RuntimePolicy
+from springtide_server.priorities import DEFAULTS, PriorityClass, place_of
 from springtide_server.protocol import Task
 
 if TYPE_CHECKING:
     from springtide_server.engine.tokenizer import Tokenizer
 
 MAX_RETRY_SECONDS = 60
+POLICY_RETRY_SECONDS = 10  # a policy outlives a queue
 Phase = Callable[[str], AbstractContextManager[None]]
 M = TypeVar("M")
 Loader = Callable[[Phase], tuple[M, "Tokenizer"]]
@@ -39,6 +42,11 @@ class Engine(Protocol):
     context_length: int
     state: Literal["loading", "ready", "failed"]
     classes: Sequence[PriorityClass]
+    max_output_tokens: int | None
+
+    def apply(self, policy: RuntimePolicy) -> None:
+        """Act by the policy from now on, whatever the state. Called on the event loop."""
+        ...
 
     def start(self, on_failure: Callable[[ModelError], None]) -> None:
         """Begin to load and return at once; the engine's thread calls `on_failure` when the model can't be loaded."""
@@ -95,15 +103,41 @@ class QueueEngine(ABC, Generic[M]):
         """The name is for messages about the load."""
         self._name, self._load, self._metrics = name, load, metrics
         self.classes = settings.classes
+        self.max_output_tokens: int | None = None
+        self._shed_classes: frozenset[str] = frozenset()
+        self._jobs: WeakSet[Job] = WeakSet()  # those that run have left the queue
         self._queue: PriorityQueue[Job] = PriorityQueue(settings.classes, settings.places, settings.tokens)
         self._changed = threading.Condition()  # guards the queue and all below
         self._admission = Admission(self._queue, len(settings.classes))
         self._thread = threading.Thread(target=self._live, name="engine", daemon=True)
         self.state: Literal["loading", "ready", "failed"] = "loading"
-        for rank, one in enumerate(settings.classes):
-            metrics.queue_depth.labels(one.name).set_function(partial(self._queue.depth, rank))
-            metrics.queue_wait.labels(one.name)
+        self._show_classes()
         metrics.requests_waiting.set_function(self._queue.__len__)
+
+    def _show_classes(self) -> None:
+        for rank, one in enumerate(self.classes):
+            self._metrics.queue_depth.labels(one.name).set_function(partial(self._queue.depth, rank))
+            self._metrics.queue_wait.labels(one.name)
+
+    def apply(self, policy: RuntimePolicy) -> None:
+        """Take over what concerns the queue and its refusals; those of a class that goes are of the default."""
+        with self._changed:
+            self._shed_classes = policy.shed_classes
+            self.max_output_tokens = policy.max_output_tokens
+            if policy.priorities != self.classes:
+                self._reclassify(policy.priorities)
+            self._changed.notify()
+
+    def _reclassify(self, classes: Sequence[PriorityClass]) -> None:
+        ranks = [place_of(one.name, classes) for one in self.classes]
+        running = self._jobs.difference(self._queue)
+        self._queue.reclassify(classes, ranks)
+        self._admission.reclassify(len(classes), ranks)
+        for job in running:
+            job.rank = ranks[job.rank]
+        self.classes = classes
+        self._metrics.queue_depth.clear()
+        self._show_classes()
 
     def start(self, on_failure: Callable[[ModelError], None]) -> None:
         """Begin to load."""
@@ -124,8 +158,10 @@ class QueueEngine(ABC, Generic[M]):
         """Queue the request, in the place of worse ones if it has to be."""
         job = Job(request, terms)
         with self._changed:
+            job.rank = self._rank(terms)
             self._check(terms, job.tokens)
             evicted = self._queue.add(job)
+            self._jobs.add(job)
             self._arrived(job)
             self._changed.notify()
         for victim in evicted:
@@ -179,10 +215,16 @@ class QueueEngine(ABC, Generic[M]):
 
     def _check(self, terms: Terms, tokens: int) -> None:
         """Raise the refusal of a request that can't wait, or that would wait for nothing."""
+        rank = self._rank(terms)
+        if self.classes[rank].name in self._shed_classes:
+            raise self._refused("shed_by_policy", rank)
         try:
-            self._admission.check(terms.rank, tokens, terms.deadline, time.monotonic())
+            self._admission.check(rank, tokens, terms.deadline, time.monotonic())
         except Refused as refused:
-            raise self._refusal(refused.reason, terms.rank) from None
+            raise self._refused(refused.reason, rank) from None
+
+    def _rank(self, terms: Terms) -> int:
+        return terms.rank if terms.priority is None else place_of(terms.priority, self.classes)
 
     def _expire(self) -> None:
         """Drop those whose deadline has passed."""
@@ -194,22 +236,28 @@ class QueueEngine(ABC, Generic[M]):
     def _end(self, job: Job, reason: str) -> None:
         """Answer a job that waits no more."""
         if not job.cancelled:
-            job.fail(self._refusal(reason, job.rank))
+            job.fail(self._refusal(reason, job))
 
     def _waited(self, jobs: Iterable[Job]) -> None:
         """These leave the queue for the model for the first time."""
         now = time.monotonic()
-        for job in jobs:
-            self._metrics.queue_wait.labels(self.classes[job.rank].name).observe(now - job.arrival)
+        with self._changed:
+            for job in jobs:
+                self._metrics.queue_wait.labels(self.classes[job.rank].name).observe(now - job.arrival)
 
-    def _refusal(self, reason: str, rank: int) -> RequestError:
-        """What a refused request is told; counts it. Called with a reason of REFUSALS."""
+    def _refusal(self, reason: str, job: Job) -> RequestError:
+        """What a job that is given up is told; counts it. Called with a reason of REFUSALS."""
+        with self._changed:
+            return self._refused(reason, job.rank)
+
+    def _refused(self, reason: str, rank: int) -> RequestError:
         self._metrics.rejections.labels(reason, self.classes[rank].name).inc()
         status, code, message = REFUSALS[reason]
         if status != 429:
             return RequestError(status, message, type=TYPES[status], code=code)
         # Not 503: a gateway counts that against the replica, and ejecting one under load moves the load to the others.
-        retry = min(MAX_RETRY_SECONDS, max(1, math.ceil(self._admission.wait(rank, time.monotonic()))))
+        least = POLICY_RETRY_SECONDS if reason == "shed_by_policy" else 1
+        retry = min(MAX_RETRY_SECONDS, max(least, math.ceil(self._admission.wait(rank, time.monotonic()))))
         return RequestError(429, message, type=TYPES[429], code=code, retry_after_seconds=retry)
 
 
@@ -217,6 +265,7 @@ TYPES = {413: "invalid_request_error", 429: "rate_limit_error", 504: "timeout_er
 REFUSALS = {
     "queue_full": (429, "queue_full", "The server's queue is full; send the request again later"),
     "shed": (429, "shed", "The server is busy and sheds requests of this priority; send the request again later"),
+    "shed_by_policy": (429, "shed_by_policy", "Requests of this priority are refused for now; send it again later"),
     "evicted": (429, "evicted", "The request gave its place to one of a better priority; send it again later"),
     "late": (429, "deadline_unreachable", "The answer would come after the request's deadline; send it again later"),
     "deadline": (504, "deadline_exceeded", "The request's deadline passed before it was computed; nothing was done"),

@@ -16,6 +16,7 @@ from springtide_server.engine.sequence import Answer, Chosen, Sequence
 from springtide_server.engine.work import Job, Result, hand_over
 from springtide_server.errors import RequestError, internal_error
 from springtide_server.metrics import Metrics
+from springtide_server.policy import RuntimePolicy
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +57,16 @@ class GenerateEngine(QueueEngine[GenerateModel]):
         self._writing: dict[Sequence, _Writing] = {}
         self._undelivered: Several[Chosen] = ()
         self._ended_at = 0.0  # the last sequence, or when work began
+        self._allowed: int | None = None  # sequences at once, once a policy says it
+
+    def apply(self, policy: RuntimePolicy) -> None:
+        """The next step has the new limit."""
+        with self._changed:
+            self._allowed = policy.max_batch_size
+            super().apply(policy)
 
     def _prepare(self, model: GenerateModel) -> None:
-        self._limits = model.limits
+        self._limits, self._most = model.limits, model.limits.sequences
         scheduler = self._scheduler = Scheduler(self._queue, model.pool, model.limits)
         metrics, pool = self._metrics, model.pool
         self._metrics.kv_tokens.set(model.pool.count * model.pool.size)
@@ -83,6 +91,7 @@ class GenerateEngine(QueueEngine[GenerateModel]):
             for one in [one for one in self._writing if one.job.cancelled]:
                 self._forget(model, one)
             with self._changed:
+                self._limits.sequences = min(self._most, self._allowed or self._most)
                 counts = scheduler.counts
                 step = scheduler.plan()
                 if step:
@@ -133,7 +142,7 @@ class GenerateEngine(QueueEngine[GenerateModel]):
         with self._changed:
             self._scheduler.finish(one)
         self._forget(model, one)
-        one.job.fail(refusal or self._refusal("out_of_memory", one.job.rank))
+        one.job.fail(refusal or self._refusal("out_of_memory", one.job))
 
     def _failed(self, step: list[Sequence], error: Exception) -> RequestError | None:
         """Note it; gives the answer for a sequence that failed alone, None where memory ran out."""

@@ -17,6 +17,9 @@ SAID = ("can't allocate memory", "not enough memory", "out of memory")
 class Memory(Protocol):
     """Of the device that the model is on; bytes."""
 
+    percent: int
+    """Of the device or the limit, which may be used."""
+
     def available(self) -> float:
         """What the next batch may use beyond what the model itself holds."""
         ...
@@ -50,7 +53,7 @@ class HostMemory:
     """Of the cgroup, or of the machine where the cgroup has no limit."""
 
     def __init__(self, percent: int) -> None:
-        self._percent = percent
+        self.percent = percent
         self._base = _resident()
         self._read_at, self._available = -READ_AGAIN_SECONDS, 0.0
 
@@ -65,7 +68,7 @@ class HostMemory:
             else:
                 used -= cgroup.memory_reclaimable()
             kept = max(0, _resident() - self._base)
-            self._available = limit * self._percent / 100 - used + kept
+            self._available = limit * self.percent / 100 - used + kept
         return self._available
 
     def begin(self) -> None:
@@ -96,7 +99,7 @@ class CudaMemory:
     def __init__(self, device: Any, percent: int) -> None:
         import torch
 
-        self._cuda, self._device, self._percent = torch.cuda, device, percent
+        self._cuda, self._device, self.percent = torch.cuda, device, percent
         self._base = torch.cuda.memory_allocated(device)
         self._read_at, self._available = -READ_AGAIN_SECONDS, 0.0
 
@@ -106,7 +109,7 @@ class CudaMemory:
             self._read_at = time.monotonic()
             free, total = self._cuda.mem_get_info(self._device)
             kept = self._cuda.memory_reserved(self._device) - self._base
-            self._available = free + kept - total * (100 - self._percent) / 100
+            self._available = free + kept - total * (100 - self.percent) / 100
         return self._available
 
     def begin(self) -> None:

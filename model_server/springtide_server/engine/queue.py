@@ -90,10 +90,25 @@ class PriorityQueue(Generic[E]):
     """The requests that wait. At most `places` of them, and `tokens` in all their rows."""
 
     def __init__(self, classes: Sequence[PriorityClass], places: int, tokens: int) -> None:
-        self._lanes: list[_Lane[E]] = [_Lane(rank, kind, len(classes)) for rank, kind in enumerate(classes)]
+        self._lanes = self._new_lanes(classes)
         self._places, self._tokens = places, tokens
         self._soonest = math.inf  # no deadline is before this
         self._floor = 0.0  # what a class that begins to wait counts as having had, so that nobody saves up
+
+    @staticmethod
+    def _new_lanes(classes: Sequence[PriorityClass]) -> list[_Lane[E]]:
+        return [_Lane(rank, kind, len(classes)) for rank, kind in enumerate(classes)]
+
+    def reclassify(self, classes: Sequence[PriorityClass], ranks: Sequence[int]) -> None:
+        """From now on there are these classes; `ranks` has the new rank of each old one. Nobody has to go.
+
+        Who waits keeps the order of arrival. What each class had is forgotten.
+        """
+        waiting = sorted(self, key=lambda entry: entry.arrival)
+        self._lanes, self._floor = self._new_lanes(classes), 0.0
+        for entry in waiting:
+            entry.rank = ranks[entry.rank]
+            self._join(entry)
 
     def __len__(self) -> int:
         return sum(len(lane.entries) for lane in self._lanes)
@@ -149,10 +164,14 @@ class PriorityQueue(Generic[E]):
         if not lane.entries:
             lane.had, lane.lacks, lane.passed = max(lane.had, self._floor), 0.0, 0
         if entry.waiting:
-            lane.entries[entry] = None
-            lane.tokens, lane.waiting = lane.tokens + entry.tokens, lane.waiting + len(entry.waiting)
+            self._join(entry)
             self._soonest = min(self._soonest, math.inf if entry.deadline is None else entry.deadline)
         return victims
+
+    def _join(self, entry: E) -> None:
+        lane = self._lanes[entry.rank]
+        lane.entries[entry] = None
+        lane.tokens, lane.waiting = lane.tokens + entry.tokens, lane.waiting + len(entry.waiting)
 
     def remove(self, entry: E) -> bool:
         """Give up a place; whether there was one."""

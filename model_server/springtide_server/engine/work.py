@@ -52,6 +52,8 @@ class Terms:
     rank: int
     deadline: float | None = None
     """By time.monotonic()."""
+    priority: str | None = None
+    """The name of the class, whose rank may have changed when the request comes to the queue."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ Words = tuple[str, ...]
 # Once told to stop, a pod serves on until every node's rules have learnt that it is gone.
 ROUTE_SECONDS = 5
 
+# Where a server finds what it is to do from now on; the file comes and changes with a ConfigMap.
+POLICY_FOLDER, POLICY_FILE = "/etc/springtide", "policy.json"
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -23,7 +26,7 @@ class Profile:
 
     A task or a precision that is missing here is one that the runtime can't do; "" is the precision of a service that
     names none. `stays` is whether the server itself keeps serving for a while when it is told to stop; for the others
-    the kubelet waits.
+    the kubelet waits. `takes_policy` is whether it acts by POLICY_FILE while it runs.
     """
 
     command: Words = ()
@@ -40,6 +43,7 @@ class Profile:
     drain_seconds: int = 30
     stays: bool = False
     shared_memory: bool = False
+    takes_policy: bool = False
 
 
 # The root is read-only and the user has no name, so libraries that keep caches in a home need to be told of one.
@@ -61,6 +65,7 @@ PROFILES: Mapping[RuntimeName, Profile] = {
             *("--port", "$(PORT)"),
             *("--drain-seconds", str(ROUTE_SECONDS)),
             *("--shutdown-seconds", "$(DRAIN_SECONDS)"),
+            *("--policy", f"{POLICY_FOLDER}/{POLICY_FILE}"),
         ),
         tasks={"Generate": ("--task", "Generate"), "Embed": ("--task", "Embed")},
         precisions=_ANY_PRECISION,
@@ -68,6 +73,7 @@ PROFILES: Mapping[RuntimeName, Profile] = {
         readiness_path="/readyz",
         liveness_path="/healthz",
         stays=True,
+        takes_policy=True,
     ),
     "VLLM": Profile(
         command=("vllm", "serve"),
