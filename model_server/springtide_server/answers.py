@@ -6,28 +6,28 @@ import json
 import struct
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.background import BackgroundTask
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from springtide_server.engine.engine import Engine
-from springtide_server.engine.work import Delta, Embed, Generate, Job, Terms, Vectors
+from springtide_server.engine.work import Delta, Generate, Job, Terms
 from springtide_server.errors import RequestError
-from springtide_server.metrics import Metrics
 from springtide_server.protocol import ChatRequest, EmbeddingRequest
+from springtide_server.results import Results, tokens_of, too_long, until_disconnect
 
 
-async def chat(request: Request, asked: ChatRequest, terms: Terms, engine: Engine, metrics: Metrics) -> Response:
+async def chat(request: Request, asked: ChatRequest, terms: Terms, results: Results) -> Response:
     """A whole answer, or a stream of its pieces."""
+    engine = results.engine
     # Tokenising takes long for a long text, and gives up the GIL: not on the event loop.
     prompt = await asyncio.to_thread(engine.tokenizer.chat, _messages(asked))
     room = engine.context_length - len(prompt)
     if room < 1:
-        raise _too_long("messages", len(prompt), engine.context_length)
+        raise too_long("messages", len(prompt), engine.context_length)
     generate = Generate(
         prompt=prompt,
         max_tokens=min(room, asked.limit or room),
@@ -36,12 +36,12 @@ async def chat(request: Request, asked: ChatRequest, terms: Terms, engine: Engin
         seed=asked.seed,
         stops=asked.stop,
     )
-    job = engine.submit(generate, terms)
-    metrics.prompt_tokens.inc(len(prompt))
     head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": asked.model}
     if asked.stream:
+        job = engine.submit(generate, terms)
+        results.metrics.prompt_tokens.inc(len(prompt))
         # Until the model begins, the request may still be refused or run out of time: then it has that status.
-        async with _until_disconnect(request, job, engine, only_failed=True):
+        async with until_disconnect(request, job, engine, only_failed=True):
             await job.begun_answering()
         wants_usage = asked.stream_options is not None and asked.stream_options.include_usage
         events = _chat_events(job, engine, head, len(prompt), wants_usage)
@@ -49,10 +49,8 @@ async def chat(request: Request, asked: ChatRequest, terms: Terms, engine: Engin
         left = BackgroundTask(engine.cancel, job)
         headers = {"Cache-Control": "no-cache"}
         return StreamingResponse(events, media_type="text/event-stream", headers=headers, background=left)
-    text, last = "", Delta("", 0)
-    async with _until_disconnect(request, job, engine):
-        async for last in job.results(Delta):
-            text += last.text
+    deltas = await results.deltas(request, generate, terms)
+    text, last = "".join(delta.text for delta in deltas), deltas[-1]
     choice = {
         "index": 0,
         "message": {"role": "assistant", "content": text, "refusal": None},
@@ -63,20 +61,13 @@ async def chat(request: Request, asked: ChatRequest, terms: Terms, engine: Engin
     return JSONResponse({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
 
 
-async def embeddings(
-    request: Request, asked: EmbeddingRequest, terms: Terms, engine: Engine, metrics: Metrics
-) -> Response:
+async def embeddings(request: Request, asked: EmbeddingRequest, terms: Terms, results: Results) -> Response:
     """A vector for each input."""
-    inputs = await asyncio.to_thread(lambda: list(_tokens(asked, engine)))
-    job = engine.submit(Embed(inputs), terms)
+    inputs = await asyncio.to_thread(tokens_of, asked.input, "input", results.engine)
+    rows = await results.vectors(request, inputs, terms)
     count = sum(map(len, inputs))
-    metrics.prompt_tokens.inc(count)
-    rows: dict[int, bytes] = {}
-    async with _until_disconnect(request, job, engine):
-        async for result in job.results(Vectors):
-            rows.update(result.rows)
     encode = _base64 if asked.encoding_format == "base64" else _floats
-    data = [{"object": "embedding", "index": i, "embedding": encode(rows[i])} for i in range(len(inputs))]
+    data = [{"object": "embedding", "index": i, "embedding": encode(row)} for i, row in enumerate(rows)]
     usage = {"prompt_tokens": count, "total_tokens": count}
     return JSONResponse({"object": "list", "data": data, "model": asked.model, "usage": usage})
 
@@ -112,51 +103,9 @@ def _event(value: dict[str, Any]) -> str:
     return f"data: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}\n\n"
 
 
-@asynccontextmanager
-async def _until_disconnect(
-    request: Request, job: Job, engine: Engine, only_failed: bool = False
-) -> AsyncIterator[None]:
-    """Cancel the job when the client leaves before the block ends, or when the block ends (or fails) before the job."""
-
-    async def watch() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        job.fail(ClientDisconnect())
-
-    watcher = asyncio.create_task(watch())
-    done = False
-    try:
-        yield
-        done = only_failed
-    finally:
-        watcher.cancel()
-        if not done:
-            engine.cancel(job)
-
-
 def _messages(asked: ChatRequest) -> list[dict[str, str]]:
     """For the template, which knows the older name of the developer role."""
     return [{"role": m.role.replace("developer", "system"), "content": m.content} for m in asked.messages]
-
-
-def _tokens(asked: EmbeddingRequest, engine: Engine) -> Iterator[list[int]]:
-    encoded = iter(engine.tokenizer.encode([item for item in asked.input if isinstance(item, str)]))
-    for index, item in enumerate(asked.input):
-        name = f"input[{index}]"
-        tokens = next(encoded) if isinstance(item, str) else item
-        if not tokens:
-            raise RequestError(400, f"{name}: has no token that the model knows; leave it out", param=name)
-        if len(tokens) > engine.context_length:
-            raise _too_long(name, len(tokens), engine.context_length)
-        if max(tokens) >= engine.tokenizer.vocabulary:
-            last = engine.tokenizer.vocabulary - 1
-            raise RequestError(400, f"{name}: has the token {max(tokens)}; the model's last is {last}", param=name)
-        yield tokens
-
-
-def _too_long(param: str, length: int, limit: int) -> RequestError:
-    message = f"{param}: has {length} tokens, and the model's context is {limit} tokens; send a shorter text"
-    return RequestError(400, message, param=param, code="context_length_exceeded")
 
 
 def _usage(prompt: int, completion: int) -> dict[str, int]:

@@ -82,6 +82,9 @@ def _stops(value: Any) -> Any:
     return stops
 
 
+Stops = Annotated[list[str], BeforeValidator(_stops)]
+
+
 class StreamOptions(BaseModel):
     """What a stream tells besides its text."""
 
@@ -99,7 +102,7 @@ class ChatRequest(_Request):
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    stop: Annotated[list[str], BeforeValidator(_stops)] = []
+    stop: Stops = []
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
