@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from springtide_server import folder, logs, priorities
+from springtide_server.cache import options as cache_options
 from springtide_server.ending import end, exit_now
 from springtide_server.errors import ModelError
 from springtide_server.protocol import DTYPES, Task
@@ -86,12 +87,18 @@ def _arguments() -> Settings:
         help="a class of requests, the best first; may be given several times (none: critical:20, standard, "
         "background:sheddable)",
     )
+    add("--model-revision", default="", metavar="NAME", help="names the model's content in the cache; none: its hash")
+    cache_options.add(parser)
     values = vars(parser.parse_args())
     values["priorities"] = tuple(values["priorities"]) or priorities.DEFAULTS
     try:
         priorities.check(values["priorities"])
     except ValueError as error:
         parser.error(f"argument --priority: {error}")
+    try:
+        values["result_cache"] = cache_options.take(values)
+    except ValueError as error:
+        parser.error(f"argument --result-cache-url: {error}")
     return Settings(**values)
 
 

@@ -38,6 +38,8 @@ async def chat(request: Request, asked: ChatRequest, terms: Terms, results: Resu
     )
     head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": asked.model}
     if asked.stream:
+        if results.cache is not None:
+            results.cache.bypass(request, 1)
         job = engine.submit(generate, terms)
         results.metrics.prompt_tokens.inc(len(prompt))
         # Until the model begins, the request may still be refused or run out of time: then it has that status.

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -21,6 +21,9 @@ from springtide_server.oip_routes import OpenInference
 from springtide_server.protocol import ChatRequest, EmbeddingRequest, Task, parse
 from springtide_server.results import Results
 
+if TYPE_CHECKING:
+    from springtide_server.cache.cache import ResultCache
+
 CLIENT_LEFT = 499  # in logs and metrics only, as nginx has it
 
 log = logging.getLogger(__name__)
@@ -29,12 +32,20 @@ log = logging.getLogger(__name__)
 class ModelApp:
     """The server's routes over one engine. `draining` turns readiness off while requests are still answered."""
 
-    def __init__(self, name: str, task: Task, engine: Engine, metrics: Metrics, timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        task: Task,
+        engine: Engine,
+        metrics: Metrics,
+        timeout: float | None = None,
+        cache: "ResultCache | None" = None,
+    ) -> None:
         """`timeout` is that of requests which name none, in seconds."""
         self.name, self.engine, self.metrics = name, engine, metrics
         self.draining = False
-        self._gate = Gate(name, task, engine, timeout)
-        self._results = Results(engine, metrics)
+        self._gate = Gate(name, task, engine, timeout, cached=cache is not None)
+        self._results = Results(engine, metrics, cache)
         self._created = int(time.time())
         metrics.ready.set_function(lambda: self._why_not_ready() is None)
         open_inference = OpenInference(self._gate, self._results, self._why_not_alive, self._why_not_ready)
@@ -136,6 +147,7 @@ class _Observer:
             await self._app(scope, receive, send)
             return
         metrics, start = self._server.metrics, time.monotonic()
+        api = _is_api(scope["path"])
         code = CLIENT_LEFT
 
         async def send_and_note(message: Message) -> None:
@@ -145,9 +157,10 @@ class _Observer:
                 if self._server.draining or code == 413:
                     # Lets clients that keep connections open find another replica. After 413 the body is unread.
                     message["headers"] = [*message["headers"], (b"connection", b"close")]
+                if status := scope.get("state", {}).get("cache_status"):
+                    message["headers"] = [*message["headers"], (b"cache-status", status.encode())]
             await send(message)
 
-        api = _is_api(scope["path"])
         if api:
             metrics.in_flight.inc()
         try:

@@ -20,9 +20,9 @@ TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 class Gate:
     """The one model that is served here, and on what terms. All methods raise RequestError."""
 
-    def __init__(self, name: str, task: Task, engine: Engine, timeout: float | None = None) -> None:
-        """`timeout` is that of requests which name none, in seconds."""
-        self.name, self.task, self._engine, self._timeout = name, task, engine, timeout
+    def __init__(self, name: str, task: Task, engine: Engine, timeout: float | None, cached: bool) -> None:
+        """`timeout` is that of requests which name none, in seconds; `cached`: some need no place in the queue."""
+        self.name, self.task, self._engine, self._timeout, self._cached = name, task, engine, timeout, cached
 
     def terms(self, request: Request) -> Terms:
         """From the headers; the deadline counts from here."""
@@ -55,7 +55,8 @@ class Gate:
             raise RequestError(
                 503, message, type="service_unavailable", code="loading", retry_after_seconds=LOADING_RETRY_SECONDS
             )
-        self._engine.admit(terms)
+        if not self._cached:
+            self._engine.admit(terms)
 
 
 async def body_of(request: Request) -> bytes:

@@ -3,7 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
 from starlette.requests import ClientDisconnect, Request
 
 from springtide_server.engine.engine import Engine
@@ -11,29 +14,58 @@ from springtide_server.engine.work import Delta, Embed, Generate, Job, Terms, Ve
 from springtide_server.errors import RequestError
 from springtide_server.metrics import Metrics
 
+if TYPE_CHECKING:
+    from springtide_server.cache.cache import ResultCache
+
+# Of a greedy answer nothing depends on these.
+WITHOUT_EFFECT = {"temperature": 0, "seed": None, "top_p": 1.0}
+DELTAS = TypeAdapter(list[Delta])
+
 
 class Results:
-    """Whole results, by way of the engine. All methods raise RequestError, or ClientDisconnect when nobody waits."""
+    """Whole results, from the engine or the cache. Methods raise RequestError, or ClientDisconnect if nobody waits."""
 
-    def __init__(self, engine: Engine, metrics: Metrics) -> None:
-        self.engine, self.metrics = engine, metrics
+    def __init__(self, engine: Engine, metrics: Metrics, cache: "ResultCache | None" = None) -> None:
+        self.engine, self.metrics, self.cache = engine, metrics, cache
 
-    async def vectors(self, request: Request, inputs: Sequence[list[int]], terms: Terms) -> list[bytes]:
+    async def vectors(self, request: Request, inputs: list[list[int]], terms: Terms) -> list[bytes]:
         """The embedding of each row of tokens: float32, little endian."""
-        job = self.engine.submit(Embed(list(inputs)), terms)
-        self.metrics.prompt_tokens.inc(sum(map(len, inputs)))
-        rows: dict[int, bytes] = {}
-        async with until_disconnect(request, job, self.engine):
-            async for result in job.results(Vectors):
-                rows.update(result.rows)
-        return [rows[index] for index in range(len(inputs))]
+
+        async def compute(some: list[list[int]]) -> list[bytes]:
+            job = self.engine.submit(Embed(some), terms)
+            self.metrics.prompt_tokens.inc(sum(map(len, some)))
+            rows: dict[int, bytes] = {}
+            async with until_disconnect(request, job, self.engine):
+                async for result in job.results(Vectors):
+                    rows.update(result.rows)
+            return [rows[index] for index in range(len(some))]
+
+        if self.cache is None:
+            return await compute(inputs)
+        return await self.cache.results(request, {}, inputs, terms, self.engine.precision, compute)
 
     async def deltas(self, request: Request, generate: Generate, terms: Terms) -> list[Delta]:
         """The pieces of the generated text."""
-        job = self.engine.submit(generate, terms)
-        self.metrics.prompt_tokens.inc(len(generate.prompt))
-        async with until_disconnect(request, job, self.engine):
-            return [delta async for delta in job.results(Delta)]
+
+        async def compute() -> list[Delta]:
+            job = self.engine.submit(generate, terms)
+            self.metrics.prompt_tokens.inc(len(generate.prompt))
+            async with until_disconnect(request, job, self.engine):
+                return [delta async for delta in job.results(Delta)]
+
+        async def compute_rows(rows: list[list[int]]) -> list[bytes]:
+            return [DELTAS.dump_json(await compute()) for _ in rows]  # one row
+
+        if self.cache is None:
+            return await compute()
+        if generate.temperature != 0:
+            self.cache.bypass(request, 1)
+            return await compute()
+        parameters = {**asdict(generate), **WITHOUT_EFFECT, "prompt": None}
+        rows = await self.cache.results(
+            request, parameters, [generate.prompt], terms, self.engine.precision, compute_rows
+        )
+        return DELTAS.validate_json(rows[0])
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from springtide_server.app import ModelApp
+from springtide_server.cache.options import StoreSettings
 from springtide_server.engine.batch import BatchEngine
 from springtide_server.engine.batching import Limits
 from springtide_server.engine.engine import Engine, QueueSettings, loader
@@ -45,6 +46,8 @@ class Settings:
     max_queue_delay_milliseconds: float
     target_memory_percent: int
     priorities: Sequence[PriorityClass]
+    model_revision: str
+    result_cache: StoreSettings | None
 
 
 class _Uvicorn(uvicorn.Server):
@@ -86,9 +89,13 @@ def _engine(settings: Settings, metrics: Metrics) -> Engine:
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     metrics = Metrics()
     engine = _engine(settings, metrics)
-    app = ModelApp(
-        settings.served_model_name, settings.task, engine, metrics, settings.request_timeout_milliseconds / 1000 or None
-    )
+    timeout = settings.request_timeout_milliseconds / 1000 or None
+    cache = None
+    if settings.result_cache is not None:
+        from springtide_server.cache.cache import ResultCache  # Redis' client, which others needn't wait for
+
+        cache = ResultCache(settings.result_cache, settings.task, metrics.registry)
+    app = ModelApp(settings.served_model_name, settings.task, engine, metrics, timeout, cache)
     config = uvicorn.Config(
         app.asgi,
         log_config=None,
@@ -101,7 +108,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     server = _Uvicorn(config)
     loop = asyncio.get_running_loop()
     failure: list[ModelError] = []
-    leaving: set[asyncio.Task[None]] = set()
+    background: set[asyncio.Task[None]] = set()
 
     async def leave() -> None:
         if engine.state == "ready":  # otherwise nobody sends requests here yet
@@ -114,7 +121,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     def on_sigterm() -> None:
         if not app.draining:  # a second one changes nothing: the deadline runs already
             app.draining = True
-            leaving.add(loop.create_task(leave()))
+            background.add(loop.create_task(leave()))
 
     def on_sigint() -> None:
         app.draining = server.should_exit = True
@@ -126,6 +133,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     loop.add_signal_handler(signal.SIGTERM, on_sigterm)
     loop.add_signal_handler(signal.SIGINT, on_sigint)
     engine.start(on_failure)
+    if cache is not None:
+        background.add(loop.create_task(cache.identify(settings.model, settings.model_revision)))
     await server.serve(sockets=[listener])
     if failure:
         raise failure[0]

@@ -38,6 +38,8 @@ class Engine(Protocol):
     context_length: int
     state: Literal["loading", "ready", "failed"]
     classes: Sequence[PriorityClass]
+    precision: str
+    """Of the numbers that it computes with: results of another precision are others."""
 
     def start(self, on_failure: Callable[[ModelError], None]) -> None:
         """Begin to load and return at once; the engine's thread calls `on_failure` when the model can't be loaded."""
@@ -89,6 +91,7 @@ class QueueEngine(ABC, Generic[M]):
 
     tokenizer: "Tokenizer"
     context_length: int
+    precision = ""
 
     def __init__(self, name: str, load: Loader[M], settings: QueueSettings, metrics: Metrics) -> None:
         """The name is for messages about the load."""
@@ -155,6 +158,7 @@ class QueueEngine(ABC, Generic[M]):
         try:
             model, self.tokenizer = self._load(self._phase)
             self.context_length = model.context_length  # type: ignore[attr-defined]
+            self.precision = getattr(model, "precision", "")
             self._prepare(model)
         except Exception as error:
             if not isinstance(error, ModelError):

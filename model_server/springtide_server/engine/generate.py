@@ -24,6 +24,11 @@ class Generator:
         self._end_tokens = end_tokens
         self.context_length = context_length
 
+    @property
+    def precision(self) -> str:
+        """What it computes with, as "float32 cpu"."""
+        return f"{self._model.dtype} {self._model.device.type}".removeprefix("torch.")
+
     def run(self, request: Generate) -> Iterator[Delta]:
         """The answer as it grows: an empty piece after each part of the prompt, then one a token.
 
