@@ -58,4 +58,5 @@ class RedisProcess:
     def entries(self) -> dict[bytes, bytes]:
         """What is kept; locks are left out."""
         names = [name for name in self.client.scan_iter("springtide:*") if not name.endswith(b":lock")]
-        return {name: self.client.get(name) for name in names}
+        values = {name: self.client.get(name) for name in names}
+        return {name: value for name, value in values.items() if isinstance(value, bytes)}

@@ -1,6 +1,6 @@
 """The Open Inference Protocol over HTTP: Triton's own client, unmodified, and requests that are wrong."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -99,7 +99,7 @@ def test_a_prompt_longer_than_the_context(smol: InferenceServerClient) -> None:
 
 def test_the_client_is_told_what_is_wrong(mini: InferenceServerClient) -> None:
     given = tensor("text", TEXTS)
-    for call, status, said in (
+    cases: list[tuple[Callable[[], Any], str, str]] = [
         (lambda: mini.infer("other", [given]), "404", "no model 'other'"),
         (lambda: mini.infer("mini", [given], model_version="3"), "404", "version '3'"),
         (lambda: mini.infer("mini", [tensor("texts", TEXTS)]), "400", "inputs[0].name"),
@@ -110,7 +110,8 @@ def test_the_client_is_told_what_is_wrong(mini: InferenceServerClient) -> None:
         (lambda: mini.infer("mini", [given], request_compression_algorithm="gzip"), "415", "Content-Encoding"),
         (lambda: mini.get_model_metadata("other"), "404", "no model 'other'"),
         (lambda: mini.get_model_config("mini"), "404", ""),
-    ):
+    ]
+    for call, status, said in cases:
         with pytest.raises(InferenceServerException) as error:
             call()
         assert error.value.status() == status

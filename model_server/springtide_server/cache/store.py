@@ -20,7 +20,7 @@ from springtide_server.cache.metrics import CacheMetrics
 from springtide_server.cache.options import StoreSettings
 
 CONNECTIONS = 16
-KEYS_PER_CALL = 64  # so that a large request keeps the deadline too
+KEYS_PER_CALL = 32  # so that a large request keeps the deadline too
 log = logging.getLogger(__name__)
 
 
