@@ -87,6 +87,12 @@ def _arguments() -> Settings:
         help="a class of requests, the best first; may be given several times (none: critical:20, standard, "
         "background:sheddable)",
     )
+    add(
+        "--hang-seconds",
+        default=120,
+        type=_at_least(0),
+        help="/healthz fails after so long a step of the model; 0: never",
+    )
     add("--model-revision", default="", metavar="NAME", help="names the model's content in the cache; none: its hash")
     cache_options.add(parser)
     values = vars(parser.parse_args())

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -29,6 +30,16 @@ CLIENT_LEFT = 499  # in logs and metrics only, as nginx has it
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class AppOptions:
+    """What the command line says of answers. Times in seconds, None for no bound."""
+
+    timeout: float | None = None
+    """Of requests that name none."""
+    hang_seconds: float | None = None
+    """Of one step of the model, before the engine counts as hung."""
+
+
 class ModelApp:
     """The server's routes over one engine. `draining` turns readiness off while requests are still answered."""
 
@@ -38,13 +49,13 @@ class ModelApp:
         task: Task,
         engine: Engine,
         metrics: Metrics,
-        timeout: float | None = None,
+        options: AppOptions = AppOptions(),
         cache: "ResultCache | None" = None,
     ) -> None:
-        """`timeout` is that of requests which name none, in seconds."""
         self.name, self.engine, self.metrics = name, engine, metrics
         self.draining = False
-        self._gate = Gate(name, task, engine, timeout, cached=cache is not None)
+        self._options = options
+        self._gate = Gate(name, task, engine, options.timeout, cached=cache is not None)
         self._results = Results(engine, metrics, cache)
         self._created = int(time.time())
         metrics.ready.set_function(lambda: self._why_not_ready() is None)
@@ -79,8 +90,14 @@ class ModelApp:
 
     def _why_not_alive(self) -> str | None:
         if self.engine.state == "failed" or self.engine.alive:
-            return None
+            return self._why_hung()
         return "the engine's thread has ended"
+
+    def _why_hung(self) -> str | None:
+        seconds, allowed = self.engine.pulse.step_seconds, self._options.hang_seconds
+        if self.engine.state != "ready" or allowed is None or seconds <= allowed:
+            return None
+        return f"the engine has been in one step of the model for {seconds:.0f} s"
 
     def _why_not_ready(self) -> str | None:
         if self.draining:

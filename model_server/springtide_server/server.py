@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
-from springtide_server.app import ModelApp
+from springtide_server.app import AppOptions, ModelApp
 from springtide_server.cache.options import StoreSettings
 from springtide_server.engine.batch import BatchEngine
 from springtide_server.engine.batching import Limits
@@ -47,6 +47,7 @@ class Settings:
     target_memory_percent: int
     priorities: Sequence[PriorityClass]
     model_revision: str
+    hang_seconds: float
     result_cache: StoreSettings | None
 
 
@@ -95,7 +96,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         from springtide_server.cache.cache import ResultCache  # Redis' client, which others needn't wait for
 
         cache = ResultCache(settings.result_cache, settings.task, metrics.registry)
-    app = ModelApp(settings.served_model_name, settings.task, engine, metrics, timeout, cache)
+    options = AppOptions(timeout, settings.hang_seconds or None)
+    app = ModelApp(settings.served_model_name, settings.task, engine, metrics, options, cache)
     config = uvicorn.Config(
         app.asgi,
         log_config=None,

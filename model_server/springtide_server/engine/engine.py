@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from springtide_server.engine.admission import Admission
+from springtide_server.engine.pulse import Pulse
 from springtide_server.engine.queue import PriorityQueue, Refused
 from springtide_server.engine.work import Job, Request, Terms
 from springtide_server.errors import ModelError, RequestError
@@ -40,6 +41,7 @@ class Engine(Protocol):
     classes: Sequence[PriorityClass]
     precision: str
     """Of the numbers that it computes with: results of another precision are others."""
+    pulse: Pulse
 
     def start(self, on_failure: Callable[[ModelError], None]) -> None:
         """Begin to load and return at once; the engine's thread calls `on_failure` when the model can't be loaded."""
@@ -100,6 +102,7 @@ class QueueEngine(ABC, Generic[M]):
         self._queue: PriorityQueue[Job] = PriorityQueue(settings.classes, settings.places, settings.tokens)
         self._changed = threading.Condition()  # guards the queue and all below
         self._admission = Admission(self._queue, len(settings.classes))
+        self.pulse = Pulse()
         self._thread = threading.Thread(target=self._live, name="engine", daemon=True)
         self.state: Literal["loading", "ready", "failed"] = "loading"
         for rank, one in enumerate(settings.classes):
@@ -200,6 +203,7 @@ class QueueEngine(ABC, Generic[M]):
 
     def _waited(self, jobs: Iterable[Job]) -> None:
         """These leave the queue for the model for the first time."""
+        self.pulse.beat()
         now = time.monotonic()
         for job in jobs:
             self._metrics.queue_wait.labels(self.classes[job.rank].name).observe(now - job.arrival)

@@ -32,6 +32,7 @@ class SerialEngine(QueueEngine[SerialModel]):
 
     def _next(self) -> Job:
         """The next job; blocks until there is one."""
+        self.pulse.rest()
         while True:
             self._expire()
             with self._changed:
@@ -52,6 +53,7 @@ class SerialEngine(QueueEngine[SerialModel]):
             if not isinstance(job.request, Generate):
                 raise TypeError(f"{type(job.request).__name__} is not for this engine")
             for delta in model.run(job.request):
+                self.pulse.beat()
                 if job.cancelled:
                     break
                 clock.tick(delta.tokens)
