@@ -93,6 +93,8 @@ def _arguments() -> Settings:
         type=_at_least(0),
         help="/healthz fails after so long a step of the model; 0: never",
     )
+    add("--load-report", action="store_true", help="send endpoint-load-metrics with API answers, for gateways")
+    add("--enable-profiling", action="store_true", help="serve /debug/profile, to whoever reaches the port")
     add("--model-revision", default="", metavar="NAME", help="names the model's content in the cache; none: its hash")
     cache_options.add(parser)
     values = vars(parser.parse_args())

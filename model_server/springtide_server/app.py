@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, cast
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from springtide_server import answers, oip_routes
+from springtide_server import answers, load, oip_routes, profiling
 from springtide_server.engine.engine import Engine
 from springtide_server.errors import RequestError, internal_error
 from springtide_server.gate import Gate, body_of
+from springtide_server.load import LoadReport
 from springtide_server.metrics import Metrics
 from springtide_server.oip_routes import OpenInference
+from springtide_server.profiling import Profiler
 from springtide_server.protocol import ChatRequest, EmbeddingRequest, Task, parse
 from springtide_server.results import Results
 
@@ -38,6 +41,8 @@ class AppOptions:
     """Of requests that name none."""
     hang_seconds: float | None = None
     """Of one step of the model, before the engine counts as hung."""
+    load_report: bool = False
+    profiling: bool = False
 
 
 class ModelApp:
@@ -57,6 +62,7 @@ class ModelApp:
         self._options = options
         self._gate = Gate(name, task, engine, options.timeout, cached=cache is not None)
         self._results = Results(engine, metrics, cache)
+        self.load = LoadReport(engine)
         self._created = int(time.time())
         metrics.ready.set_function(lambda: self._why_not_ready() is None)
         open_inference = OpenInference(self._gate, self._results, self._why_not_alive, self._why_not_ready)
@@ -68,6 +74,7 @@ class ModelApp:
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
             Route("/v1/embeddings", self._embeddings, methods=["POST"]),
             *open_inference.routes,
+            Route(profiling.PATH, Profiler(options.profiling).route),
         ]
         app = Starlette(
             routes=routes,
@@ -98,6 +105,11 @@ class ModelApp:
         if self.engine.state != "ready" or allowed is None or seconds <= allowed:
             return None
         return f"the engine has been in one step of the model for {seconds:.0f} s"
+
+    def load_header(self, scope: Scope) -> str | None:
+        """The load report, where the request or the command line asks for it."""
+        asked = Headers(scope=scope).get(load.FORMAT_HEADER, "text" if self._options.load_report else "").lower()
+        return load.encode(self.load.report(), asked) if asked in load.FORMATS else None
 
     def _why_not_ready(self) -> str | None:
         if self.draining:
@@ -174,6 +186,8 @@ class _Observer:
                 if self._server.draining or code == 413:
                     # Lets clients that keep connections open find another replica. After 413 the body is unread.
                     message["headers"] = [*message["headers"], (b"connection", b"close")]
+                if api and (report := self._server.load_header(scope)):
+                    message["headers"] = [*message["headers"], (load.HEADER.encode(), report.encode())]
                 if status := scope.get("state", {}).get("cache_status"):
                     message["headers"] = [*message["headers"], (b"cache-status", status.encode())]
             await send(message)
@@ -192,6 +206,7 @@ class _Observer:
             metrics.request_seconds.labels(route).observe(seconds)
             if api:
                 metrics.in_flight.dec()
+                self._server.load.answered(code)
                 fields = {"route": route, "code": code, "seconds": round(seconds, 4)}
                 log.info("request", extra={"fields": fields})
 

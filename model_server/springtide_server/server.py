@@ -48,6 +48,8 @@ class Settings:
     priorities: Sequence[PriorityClass]
     model_revision: str
     hang_seconds: float
+    load_report: bool
+    enable_profiling: bool
     result_cache: StoreSettings | None
 
 
@@ -96,7 +98,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         from springtide_server.cache.cache import ResultCache  # Redis' client, which others needn't wait for
 
         cache = ResultCache(settings.result_cache, settings.task, metrics.registry)
-    options = AppOptions(timeout, settings.hang_seconds or None)
+    options = AppOptions(timeout, settings.hang_seconds or None, settings.load_report, settings.enable_profiling)
     app = ModelApp(settings.served_model_name, settings.task, engine, metrics, options, cache)
     config = uvicorn.Config(
         app.asgi,

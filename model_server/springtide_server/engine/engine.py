@@ -52,6 +52,10 @@ class Engine(Protocol):
         """Whether the thread runs; once it has died only a new process helps."""
         ...
 
+    def utilization(self) -> dict[str, float]:
+        """How full what bounds the engine is, each from 0 to 1, by its name."""
+        ...
+
     def admit(self, terms: Terms) -> None:
         """Raise the refusal that `submit` would certainly raise, without the work that comes before it."""
         ...
@@ -118,6 +122,10 @@ class QueueEngine(ABC, Generic[M]):
     def alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    def utilization(self) -> dict[str, float]:
+        """That of the queue."""
+        return {"queue": self._queue.fullness}
 
     def admit(self, terms: Terms) -> None:
         """Raise if there is no place for even a small request."""
