@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from importlib.metadata import version
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from springtide_server import oip
+from springtide_server import __version__, oip
 from springtide_server.engine.work import Generate, Terms
 from springtide_server.errors import RequestError
 from springtide_server.gate import Gate, body_of
@@ -43,8 +42,7 @@ class OpenInference:
             ]
 
     async def _server(self, request: Request) -> Response:
-        release = version("springtide-model-server")
-        return JSONResponse({"name": "springtide", "version": release, "extensions": ["binary_tensor_data"]})
+        return JSONResponse({"name": "springtide", "version": __version__, "extensions": ["binary_tensor_data"]})
 
     async def _live(self, request: Request) -> Response:
         live = self._why_not_alive() is None

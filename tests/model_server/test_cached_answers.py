@@ -156,6 +156,7 @@ def test_without_redis_everything_is_answered(replicas: list[ServerProcess], red
         (["--result-cache-url", "http://cache:6379"], "redis://HOST"),
         (["--result-cache-url", "cache:6379"], "redis://HOST"),
         (["--result-cache-url", "redis://:secret@cache:6379"], "SPRINGTIDE_RESULT_CACHE_PASSWORD"),
+        (["--result-cache-url", "redis://cache:port"], "Port"),
         (["--result-cache-ttl-seconds", "0"], "less than 1"),
     ],
 )

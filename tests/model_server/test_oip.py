@@ -2,11 +2,13 @@
 
 import json
 import struct
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from springtide_server import oip
+from springtide_server import __version__, oip
 from springtide_server.errors import RequestError
 from springtide_server.protocol import Task
 
@@ -204,6 +206,11 @@ def test_texts_as_answers() -> None:
     asked = read(text("a", name="text_input"), task="Generate", parameters={"binary_data_output": True})
     body, headers = oip.answer("Generate", "m", asked, (2,), ["é".encode(), b""])
     assert body[int(headers[oip.LENGTH_HEADER]) :] == strings("é".encode(), b"")
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    project = Path(__file__).resolve().parents[2] / "model_server" / "pyproject.toml"
+    assert tomllib.loads(project.read_text())["project"]["version"] == __version__
 
 
 def test_numbers_that_json_does_not_have_are_never_sent_as_json() -> None:

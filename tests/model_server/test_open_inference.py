@@ -50,6 +50,7 @@ def test_what_the_server_and_the_model_say_of_themselves(mini: InferenceServerCl
     assert not mini.is_model_ready("other") and not mini.is_model_ready("mini", "2")
     server = mini.get_server_metadata()
     assert (server["name"], "binary_tensor_data" in server["extensions"]) == ("springtide", True)
+    assert server["version"]
     model = mini.get_model_metadata("mini")
     assert model["versions"] == ["1"]
     assert [one["name"] for one in model["inputs"]] == ["text", "input_ids", "attention_mask"]

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from springtide_server.cache.breaker import Breaker
 from springtide_server.cache.flights import Flights
-from springtide_server.cache.identity import content_of
+from springtide_server.cache.identity import content_of, release
 from springtide_server.cache.keys import Identity, keys, lifetime_milliseconds, seal, unseal
 from springtide_server.cache.metrics import CacheMetrics
 from springtide_server.cache.options import StoreSettings
@@ -334,6 +334,10 @@ def folder(path: Path, weights: float, config: dict[str, int]) -> Path:
     (path / "config.json").write_text(json.dumps(config))
     (path / "README.md").write_text(str(path))
     return path
+
+
+def test_our_own_source_is_part_of_the_identity() -> None:
+    assert release() == release() != content_of(Path("/nonexistent"))
 
 
 def test_a_folder_is_known_by_its_content(tmp_path: Path) -> None:

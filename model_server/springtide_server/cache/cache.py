@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 
 from springtide_server.cache.flights import Flights
-from springtide_server.cache.identity import content_of
+from springtide_server.cache.identity import content_of, release
 from springtide_server.cache.keys import Identity, keys
 from springtide_server.cache.metrics import CacheMetrics
 from springtide_server.cache.options import StoreSettings
@@ -35,6 +34,7 @@ class ResultCache:
         self._task = task
         self._metrics = CacheMetrics(registry)
         self._flights = Flights(Store(settings, self._metrics), self._metrics, WAIT_SECONDS[task])
+        self._release = release()
         self._revision: str | None = None
 
     async def identify(self, folder: Path, revision: str) -> None:
@@ -59,7 +59,7 @@ class ResultCache:
         if self._revision is None or _opted_out(request):
             self.bypass(request, len(rows))
             return await compute(rows)
-        identity = Identity(version("springtide-model-server"), self._revision, precision)
+        identity = Identity(self._release, self._revision, precision)
         tenant = request.headers.get(TENANT_HEADER, "")
         names = await asyncio.to_thread(keys, identity, tenant, {"task": self._task, **parameters}, rows)
         row_of = dict(zip(names, rows, strict=True))

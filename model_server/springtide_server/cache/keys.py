@@ -21,7 +21,7 @@ class Identity:
     """Who computes: results of two servers with the same identity are interchangeable."""
 
     release: str
-    """Version of this software."""
+    """Of this software."""
     revision: str
     """Of the model."""
     precision: str

@@ -44,6 +44,7 @@ def take(values: dict[str, Any]) -> StoreSettings | None:
         raise ValueError(
             f"should be redis://HOST:PORT/DATABASE, or with rediss:// or unix://; its scheme is {parts.scheme!r}"
         )
+    _ = parts.port  # raises ValueError when it is no number
     if parts.password:
         raise ValueError(f"has a password, which a list of processes would show; set {PASSWORD} instead")
     return StoreSettings(url, os.environ.get(PASSWORD) or None, lifetime, max_bytes, deadline)
