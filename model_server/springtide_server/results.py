@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from springtide_server.engine.engine import Engine
 from springtide_server.engine.work import Delta, Embed, Generate, Job, Terms, Vectors
 from springtide_server.errors import RequestError
+from springtide_server.leaving import left
 from springtide_server.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -75,9 +76,10 @@ async def until_disconnect(
     """Cancel the job when the client leaves before the block ends, or when the block ends (or fails) before the job."""
 
     async def watch() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        job.fail(ClientDisconnect())
+        try:
+            await left(request)
+        except ClientDisconnect as error:
+            job.fail(error)
 
     watcher = asyncio.create_task(watch())
     done = False

@@ -47,6 +47,7 @@ class Replica:
     wait: float = 5.0
     asked: list[bytes] = field(default_factory=list)
     go: asyncio.Event = field(default_factory=asyncio.Event)
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -60,11 +61,15 @@ class Replica:
         await self.go.wait()
         return [b"result of " + key for key in some]
 
+    async def left(self) -> None:
+        await self.gone.wait()
+        raise ConnectionError
+
     async def ask(self, *numbers: int, terms: Terms = STANDARD) -> str:
         """Ask for the results of these rows, check them, and wait until they are kept; the status."""
         names = keys(SOMEBODY, "", {}, [[number] for number in numbers])
         async with asyncio.timeout(60):
-            results, report = await self.flights.results(names, terms, self.compute)
+            results, report = await self.flights.results(names, terms, self.compute, self.left)
             assert results == [b"result of " + name for name in names]
             if self.go.is_set():
                 await asyncio.gather(*self.flights._tasks)
@@ -158,7 +163,7 @@ async def test_a_failure_is_not_shared(redis: RedisProcess) -> None:
             raise RequestError(429, "full")
 
         names = keys(SOMEBODY, "", {}, [[7]])
-        tasks = [one.flights.results(names, STANDARD, refused) for _ in range(3)]
+        tasks = [one.flights.results(names, STANDARD, refused, one.left) for _ in range(3)]
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [RequestError] * 3
         assert computations == 3
@@ -166,6 +171,22 @@ async def test_a_failure_is_not_shared(redis: RedisProcess) -> None:
         await asyncio.gather(*one.flights._tasks)
         assert redis.client.keys() == []
         assert await other.ask(7) == "fwd=miss"
+
+
+async def test_who_leaves_waits_no_more_and_disturbs_nobody(redis: RedisProcess) -> None:
+    async with replica(redis) as one:
+        one.go.clear()
+        first = asyncio.create_task(one.ask(7))
+        await until(lambda: len(one.asked) == 1)
+        leaver = asyncio.create_task(one.ask(7))
+        await asyncio.sleep(0.05)
+        one.gone.set()
+        with pytest.raises(ConnectionError):
+            await leaver
+        assert not first.done()
+        one.go.set()
+        assert await first == "fwd=miss"
+        assert len(one.asked) == 1
 
 
 @pytest.mark.parametrize("deadline", [None, 0.05])

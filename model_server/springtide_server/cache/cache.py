@@ -16,6 +16,7 @@ from springtide_server.cache.metrics import CacheMetrics
 from springtide_server.cache.options import StoreSettings
 from springtide_server.cache.store import Store
 from springtide_server.engine.work import Terms
+from springtide_server.leaving import left
 from springtide_server.protocol import Task
 
 TENANT_HEADER = "X-Tenant"
@@ -63,7 +64,9 @@ class ResultCache:
         tenant = request.headers.get(TENANT_HEADER, "")
         names = await asyncio.to_thread(keys, identity, tenant, {"task": self._task, **parameters}, rows)
         row_of = dict(zip(names, rows, strict=True))
-        found, report = await self._flights.results(names, terms, lambda some: compute([row_of[key] for key in some]))
+        found, report = await self._flights.results(
+            names, terms, lambda some: compute([row_of[key] for key in some]), lambda: left(request)
+        )
         request.state.cache_status = f"springtide; {report.status}"
         return found
 

@@ -2,16 +2,31 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from springtide_server.cache.metrics import CacheMetrics
 from springtide_server.cache.store import Store
 from springtide_server.engine.work import Terms
 
 Compute = Callable[[list[bytes]], Awaitable[list[bytes]]]
+Left = Callable[[], Coroutine[Any, Any, None]]
 POLL_SECONDS = (0.005, 0.1)  # the first and the longest pause between two looks at what another replica computes
 MAX_TASKS = 256
+
+
+async def _first(result: "asyncio.Future[bytes | None]", left: Left, deadline: float | None) -> None:
+    """Wait for the result, the deadline or the client's leaving, which raises its error."""
+    leaving = asyncio.ensure_future(left())
+    try:
+        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        both: list[asyncio.Future[Any]] = [result, leaving]
+        await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if leaving.done():
+            leaving.result()
+    finally:
+        leaving.cancel()
 
 
 class _Flight:
@@ -56,8 +71,13 @@ class Flights:
         self._flights: dict[bytes, _Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def results(self, keys: Sequence[bytes], terms: Terms, compute: Compute) -> tuple[list[bytes], Report]:
-        """A result for each key; `compute` makes those for the keys that it is given, and may raise."""
+    async def results(
+        self, keys: Sequence[bytes], terms: Terms, compute: Compute, left: Left
+    ) -> tuple[list[bytes], Report]:
+        """A result for each key; `compute` makes those for the keys that it is given, and may raise.
+
+        `left` ends with an error when the client has left; nobody waits for others after that.
+        """
         found: dict[bytes, bytes] = {}
         report = Report()
         while missing := [key for key in dict.fromkeys(keys) if key not in found]:
@@ -66,8 +86,7 @@ class Flights:
             if own := [key for key in missing if key not in others]:
                 found.update(await self._lead(own, terms, compute, report))
             for key, flight in others.items():
-                timeout = None if terms.deadline is None else max(0.0, terms.deadline - time.monotonic())
-                await asyncio.wait([flight.result], timeout=timeout)
+                await _first(flight.result, left, terms.deadline)
                 if flight.result.done() and (result := flight.result.result()) is not None:
                     found[key] = result
                     report.shared += 1
