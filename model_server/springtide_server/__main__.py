@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from springtide_server import folder, logs, priorities
+from springtide_server.cache import options as cache_options
 from springtide_server.ending import end, exit_now
 from springtide_server.errors import ModelError
 from springtide_server.protocol import DTYPES, Task
@@ -122,12 +123,26 @@ def _arguments() -> Settings:
         metavar="FILE",
         help="JSON that overrides the priorities and the limits of batches, and is read again when it changes",
     )
+    add(
+        "--hang-seconds",
+        default=120,
+        type=_at_least(0),
+        help="/healthz fails after so long a step of the model; 0: never",
+    )
+    add("--load-report", action="store_true", help="send endpoint-load-metrics with API answers, for gateways")
+    add("--enable-profiling", action="store_true", help="serve /debug/profile, to whoever reaches the port")
+    add("--model-revision", default="", metavar="NAME", help="names the model's content in the cache; none: its hash")
+    cache_options.add(parser)
     values = vars(parser.parse_args())
     values["priorities"] = tuple(values["priorities"]) or priorities.DEFAULTS
     try:
         priorities.check(values["priorities"])
     except ValueError as error:
         parser.error(f"argument --priority: {error}")
+    try:
+        values["result_cache"] = cache_options.take(values)
+    except ValueError as error:
+        parser.error(f"argument --result-cache-url: {error}")
     return Settings(**values)
 
 

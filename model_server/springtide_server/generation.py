@@ -11,12 +11,11 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from springtide_server.answers import too_long, until_disconnect
 from springtide_server.engine.engine import Engine
 from springtide_server.engine.work import Delta, Generate, Job, Terms, TokenLogprob
 from springtide_server.errors import RequestError
-from springtide_server.metrics import Metrics
 from springtide_server.protocol import ChatRequest, CompletionRequest, GenerateRequest
+from springtide_server.results import Results, room_after, tokens_of
 
 
 class _Form(Protocol):
@@ -39,60 +38,40 @@ class _Form(Protocol):
         ...
 
 
-async def chat(request: Request, asked: ChatRequest, terms: Terms, engine: Engine, metrics: Metrics) -> Response:
+async def chat(request: Request, asked: ChatRequest, terms: Terms, results: Results) -> Response:
     """Continue a conversation."""
     # Tokenising takes long for a long text, and gives up the GIL: not on the event loop.
-    prompt = await asyncio.to_thread(engine.tokenizer.chat, _messages(asked))
-    return await _answer(request, asked, [("messages", prompt)], terms, engine, metrics, _Chat(engine))
+    prompt = await asyncio.to_thread(results.engine.tokenizer.chat, _messages(asked))
+    work = [_generate("messages", prompt, asked, results.engine)]
+    return await _answer(request, asked, work, terms, results, _Chat(results.engine))
 
 
-async def completions(
-    request: Request, asked: CompletionRequest, terms: Terms, engine: Engine, metrics: Metrics
-) -> Response:
+async def completions(request: Request, asked: CompletionRequest, terms: Terms, results: Results) -> Response:
     """Continue one or several prompts."""
-    prompts = await asyncio.to_thread(_prompts, asked, engine)
-    return await _answer(request, asked, prompts, terms, engine, metrics, _Completion(engine))
+    engine = results.engine
+    prompts = await asyncio.to_thread(tokens_of, asked.prompt, "prompt", engine)
+    work = [_generate(f"prompt[{index}]", prompt, asked, engine) for index, prompt in enumerate(prompts)]
+    return await _answer(request, asked, work, terms, results, _Completion(engine))
 
 
 async def _answer(
-    request: Request,
-    asked: GenerateRequest,
-    prompts: list[tuple[str, list[int]]],
-    terms: Terms,
-    engine: Engine,
-    metrics: Metrics,
-    form: _Form,
+    request: Request, asked: GenerateRequest, work: list[Generate], terms: Terms, results: Results, form: _Form
 ) -> Response:
-    work = [_generate(name, prompt, asked, engine) for name, prompt in prompts]
-    jobs: list[Job] = []
-    try:
-        for one in work:
-            jobs.append(engine.submit(one, terms))
-    except RequestError:
-        _cancel(engine, jobs)
-        raise
-    read = sum(len(prompt) for _, prompt in prompts)
-    metrics.prompt_tokens.inc(read)
+    read = sum(len(one.prompt) for one in work)
     head = {"id": f"{form.prefix}-{uuid.uuid4().hex}", "created": int(time.time()), "model": asked.model}
     if asked.stream:
-        # Until the model begins, the request may still be refused or run out of time: then it has that status.
-        async with until_disconnect(request, jobs, engine, only_failed=True):
-            await jobs[0].begun_answering()
+        jobs = await results.streams(request, work, terms)
         # Cancelled here too: the stream's own end is not reached when the client leaves before its first event.
-        left = BackgroundTask(_cancel, engine, jobs)
-        events = _events(jobs, engine, {**head, "object": form.part}, read, asked, form)
+        left = BackgroundTask(_cancel, results.engine, jobs)
+        events = _events(jobs, results.engine, {**head, "object": form.part}, read, asked, form)
         headers = {"Cache-Control": "no-cache"}
         return StreamingResponse(events, media_type="text/event-stream", headers=headers, background=left)
     choices, written = [], 0
-    async with until_disconnect(request, jobs, engine):
-        for index, job in enumerate(jobs):
-            text, told, last = "", [], Delta("", 0)
-            async for last in job.results(Delta):
-                text += last.text
-                told += last.logprobs
-            choice = form.choice(text, None if asked.told is None else told)
-            choices.append({"index": index, **choice, "finish_reason": last.finish_reason})
-            written += last.tokens
+    for index, deltas in enumerate(await results.deltas(request, work, terms)):
+        told = [one for delta in deltas for one in delta.logprobs]
+        choice = form.choice("".join(delta.text for delta in deltas), None if asked.told is None else told)
+        choices.append({"index": index, **choice, "finish_reason": deltas[-1].finish_reason})
+        written += deltas[-1].tokens
     return JSONResponse({**head, "object": form.whole, "choices": choices, "usage": _usage(read, written)})
 
 
@@ -157,12 +136,10 @@ async def _merged(jobs: list[Job]) -> AsyncIterator[tuple[int, Delta]]:
 
 
 def _generate(name: str, prompt: list[int], asked: GenerateRequest, engine: Engine) -> Generate:
-    room = engine.context_length - len(prompt)
-    if room < 1:
-        raise too_long(name, len(prompt), engine.context_length)
+    room = room_after(prompt, name, engine)
     return Generate(
         prompt=prompt,
-        max_tokens=min(room, asked.limit or room, engine.max_output_tokens or room),
+        max_tokens=min(room, asked.limit or room),
         temperature=1.0 if asked.temperature is None else asked.temperature,
         top_p=1.0 if asked.top_p is None else asked.top_p,
         top_k=max(0, asked.top_k or 0),
@@ -171,19 +148,6 @@ def _generate(name: str, prompt: list[int], asked: GenerateRequest, engine: Engi
         logprobs=asked.told,
         ignore_end=bool(asked.ignore_eos),
     )
-
-
-def _prompts(asked: CompletionRequest, engine: Engine) -> list[tuple[str, list[int]]]:
-    encoded = iter(engine.tokenizer.encode([item for item in asked.prompt if isinstance(item, str)]))
-    prompts = []
-    for index, item in enumerate(asked.prompt):
-        name = f"prompt[{index}]"
-        tokens = next(encoded) if isinstance(item, str) else item
-        if max(tokens) >= engine.tokenizer.vocabulary:
-            last = engine.tokenizer.vocabulary - 1
-            raise RequestError(400, f"{name}: has the token {max(tokens)}; the model's last is {last}", param=name)
-        prompts.append((name, tokens))
-    return prompts
 
 
 def _messages(asked: ChatRequest) -> list[dict[str, str]]:

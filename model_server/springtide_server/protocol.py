@@ -85,6 +85,9 @@ def _stops(value: Any) -> Any:
     return stops
 
 
+Stops = Annotated[list[str], BeforeValidator(_stops)]
+
+
 class StreamOptions(BaseModel):
     """What a stream tells besides its text."""
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import uvicorn
 
-from springtide_server.app import ModelApp
+from springtide_server.app import AppOptions, ModelApp
+from springtide_server.cache.options import StoreSettings
 from springtide_server.engine.batch import BatchEngine
 from springtide_server.engine.batching import Limits
 from springtide_server.engine.engine import Engine, QueueSettings, loader
@@ -54,6 +55,11 @@ class Settings:
     kv_host_mebibytes: int
     prefix_cache: bool
     priorities: Sequence[PriorityClass]
+    model_revision: str
+    hang_seconds: float
+    load_report: bool
+    enable_profiling: bool
+    result_cache: StoreSettings | None
     policy: Path | None
 
     @property
@@ -111,9 +117,14 @@ def _engine(settings: Settings, metrics: Metrics) -> Engine:
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     metrics = Metrics()
     engine = _engine(settings, metrics)
-    app = ModelApp(
-        settings.served_model_name, settings.task, engine, metrics, settings.request_timeout_milliseconds / 1000 or None
-    )
+    timeout = settings.request_timeout_milliseconds / 1000 or None
+    cache = None
+    if settings.result_cache is not None:
+        from springtide_server.cache.cache import ResultCache  # Redis' client, which others needn't wait for
+
+        cache = ResultCache(settings.result_cache, settings.task, metrics.registry)
+    options = AppOptions(timeout, settings.hang_seconds or None, settings.load_report, settings.enable_profiling)
+    app = ModelApp(settings.served_model_name, settings.task, engine, metrics, options, cache)
     config = uvicorn.Config(
         app.asgi,
         log_config=None,
@@ -155,6 +166,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         file.look()
         tasks.add(loop.create_task(file.watch()))
     engine.start(on_failure)
+    if cache is not None:
+        tasks.add(loop.create_task(cache.identify(settings.model, settings.model_revision)))
     await server.serve(sockets=[listener])
     if failure:
         raise failure[0]

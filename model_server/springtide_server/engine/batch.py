@@ -96,6 +96,7 @@ class BatchEngine(QueueEngine[BatchModel]):
 
     def _next(self) -> list[Row[Job]]:
         """The next batch, once it is time."""
+        self.pulse.rest()
         while True:
             self._expire()
             if self._memory_percent is not None:
@@ -137,6 +138,7 @@ class BatchEngine(QueueEngine[BatchModel]):
 
     def _compute(self, model: BatchModel, inputs: list[Sequence[int]]) -> list[bytes]:
         """The model's results; learns what they cost."""
+        self.pulse.beat()
         self._memory.begin()
         start = time.monotonic()
         results = model(inputs)

@@ -51,6 +51,11 @@ class BlockPool:
         """Blocks that can be allocated."""
         return len(self._idle)
 
+    @property
+    def usage(self) -> float:
+        """The part that is held, 0 to 1."""
+        return 1 - len(self._idle) / self.count
+
     def blocks(self, tokens: int) -> int:
         """Blocks for so many tokens."""
         return -(-tokens // self.size)

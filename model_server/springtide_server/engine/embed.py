@@ -44,6 +44,11 @@ class Embedder:
         device: torch.device = self._model.device
         return device
 
+    @property
+    def precision(self) -> str:
+        """What it computes with, as "float32 cpu"."""
+        return f"{self._model.dtype} {self._model.device.type}".removeprefix("torch.")
+
     @torch.inference_mode()
     def __call__(self, inputs: Sequence[Sequence[int]]) -> list[bytes]:
         """A vector for each row of tokens, padded to the longest and computed together: float32, little endian."""

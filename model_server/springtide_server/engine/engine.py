@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 from weakref import WeakSet
 
 from springtide_server.engine.admission import Admission
+from springtide_server.engine.pulse import Pulse
 from springtide_server.engine.queue import PriorityQueue, Refused
 from springtide_server.engine.settings import GenerateSettings
 from springtide_server.engine.work import Job, Request, Terms
@@ -48,6 +49,10 @@ class Engine(Protocol):
         """Act by the policy from now on, whatever the state. Called on the event loop."""
         ...
 
+    precision: str
+    """Of the numbers that it computes with: results of another precision are others."""
+    pulse: Pulse
+
     def start(self, on_failure: Callable[[ModelError], None]) -> None:
         """Begin to load and return at once; the engine's thread calls `on_failure` when the model can't be loaded."""
         ...
@@ -55,6 +60,10 @@ class Engine(Protocol):
     @property
     def alive(self) -> bool:
         """Whether the thread runs; once it has died only a new process helps."""
+        ...
+
+    def utilization(self) -> dict[str, float]:
+        """How full what bounds the engine is, each from 0 to 1, by its name."""
         ...
 
     def admit(self, terms: Terms) -> None:
@@ -98,6 +107,7 @@ class QueueEngine(ABC, Generic[M]):
 
     tokenizer: "Tokenizer"
     context_length: int
+    precision = ""
 
     def __init__(self, name: str, load: Loader[M], settings: QueueSettings, metrics: Metrics) -> None:
         """The name is for messages about the load."""
@@ -109,6 +119,7 @@ class QueueEngine(ABC, Generic[M]):
         self._queue: PriorityQueue[Job] = PriorityQueue(settings.classes, settings.places, settings.tokens)
         self._changed = threading.Condition()  # guards the queue and all below
         self._admission = Admission(self._queue, len(settings.classes))
+        self.pulse = Pulse()
         self._thread = threading.Thread(target=self._live, name="engine", daemon=True)
         self.state: Literal["loading", "ready", "failed"] = "loading"
         self._show_classes()
@@ -148,6 +159,10 @@ class QueueEngine(ABC, Generic[M]):
     def alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    def utilization(self) -> dict[str, float]:
+        """That of the queue."""
+        return {"queue": self._queue.fullness}
 
     def admit(self, terms: Terms) -> None:
         """Raise if there is no place for even a small request."""
@@ -193,6 +208,7 @@ class QueueEngine(ABC, Generic[M]):
         try:
             model, self.tokenizer = self._load(self._phase)
             self.context_length = model.context_length  # type: ignore[attr-defined]
+            self.precision = getattr(model, "precision", "")
             self._prepare(model)
         except Exception as error:
             if not isinstance(error, ModelError):
@@ -240,6 +256,7 @@ class QueueEngine(ABC, Generic[M]):
 
     def _waited(self, jobs: Iterable[Job]) -> None:
         """These leave the queue for the model for the first time."""
+        self.pulse.beat()
         now = time.monotonic()
         with self._changed:
             for job in jobs:

@@ -57,6 +57,7 @@ class GenerateEngine(QueueEngine[GenerateModel]):
         self._writing: dict[Sequence, _Writing] = {}
         self._undelivered: Several[Chosen] = ()
         self._ended_at = 0.0  # the last sequence, or when work began
+        self._pool: BlockPool | None = None
         self._allowed: int | None = None  # sequences at once, once a policy says it
 
     def apply(self, policy: RuntimePolicy) -> None:
@@ -65,14 +66,19 @@ class GenerateEngine(QueueEngine[GenerateModel]):
             self._allowed = policy.max_batch_size
             super().apply(policy)
 
+    def utilization(self) -> dict[str, float]:
+        """Those of the queue and of the KV cache."""
+        return {**super().utilization(), "kv_cache": self._pool.usage if self._pool else 0.0}
+
     def _prepare(self, model: GenerateModel) -> None:
         self._limits, self._most = model.limits, model.limits.sequences
         scheduler = self._scheduler = Scheduler(self._queue, model.pool, model.limits)
         metrics, pool = self._metrics, model.pool
-        self._metrics.kv_tokens.set(model.pool.count * model.pool.size)
+        self._pool = pool
+        metrics.kv_tokens.set(model.pool.count * model.pool.size)
         metrics.requests_running.set_function(lambda: len(scheduler.running))
         metrics.requests_waiting.set_function(lambda: len(self._queue) + len(scheduler.preempted))
-        metrics.kv_usage.set_function(lambda: 1 - pool.free / pool.count)
+        metrics.kv_usage.set_function(lambda: pool.usage)
 
     def _serve(self, model: GenerateModel) -> None:
         while True:
@@ -102,6 +108,7 @@ class GenerateEngine(QueueEngine[GenerateModel]):
             with self._changed:
                 if not len(self._queue):
                     self._ended_at = 0.0
+                    self.pulse.rest()
                     self._changed.wait()
         for counter, before, after in zip(self._metrics.scheduled, counts, scheduler.counts, strict=True):
             counter.inc(after - before)
@@ -115,6 +122,7 @@ class GenerateEngine(QueueEngine[GenerateModel]):
 
     def _compute(self, model: GenerateModel, step: list[Sequence], copies: Several[Copy]) -> None:
         """Run the step; one that fails is split until only the sequence at fault fails."""
+        self.pulse.beat()
         try:
             wait = model.launch(step, copies)
             self._deliver(model)  # what the step before gave, while this one computes

@@ -118,6 +118,11 @@ class PriorityQueue(Generic[E]):
         return len(self._lanes[rank].entries)
 
     @property
+    def fullness(self) -> float:
+        """From 0 to 1: of the places or of the tokens, whichever is scarcer."""
+        return max(len(self) / self._places, self.tokens() / self._tokens)
+
+    @property
     def rows(self) -> int:
         """Rows that wait."""
         return sum(lane.waiting for lane in self._lanes)

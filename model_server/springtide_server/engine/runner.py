@@ -41,6 +41,11 @@ class Runner:
         cache.bind(model)
         self._sampler = sampling.Sampler(model.device)
 
+    @property
+    def precision(self) -> str:
+        """What it computes with, as "float32 cpu"."""
+        return f"{self._model.dtype} {self._model.device.type}".removeprefix("torch.")
+
     def record(self) -> None:
         """Make graphs of the steps that only write, on a GPU, of fused operators if they can be compiled."""
         if not self.overlaps or attention.decode_kernel() is None:
