@@ -19,6 +19,7 @@ from springtide_server.errors import ModelError
 MEBIBYTE = 1 << 20
 # Tokens of a step unless told otherwise: enough to make reading a prompt worth it, not so many that writers wait long.
 CPU_STEP, GPU_STEP = 512, 4096
+CPU_PROBE = 128  # tokens of the step whose memory is measured; on a GPU a whole one costs nothing
 CPU_SEQUENCES, GPU_SEQUENCES = 64, 256
 LEAST_TOKENS = 256  # of a cache that is of any use
 # On a host other things grow with the load as well; a GPU is ours alone.
@@ -39,7 +40,8 @@ def build(
         settings.step_tokens or (CPU_STEP if on_cpu else GPU_STEP),
         settings.sequences or (CPU_SEQUENCES if on_cpu else GPU_SEQUENCES),
     )
-    tokens = min(limits.tokens, context - 1)
+    most = min(limits.tokens, context - 1)
+    tokens = min(most, CPU_PROBE) if on_cpu else most
     probe = _prompt(tokens, vocabulary)
     with torch.inference_mode():
         reference = model(torch.tensor([probe[:24]], device=model.device), use_cache=False).logits[0, -1].float()
@@ -51,7 +53,9 @@ def build(
     _check(small, probe[:24], reference, model)
     memory.begin()
     _feed(small, probe, [tokens])
-    peak = (memory.peak() or 0) + 4 * 8 * limits.sequences * vocabulary  # sampling holds a few copies of the logits
+    peak = (
+        memory.peak() or 0
+    ) * most / tokens + 4 * 8 * limits.sequences * vocabulary  # sampling holds a few copies of the logits
     del small
     memory.give_back()
     room = memory.available() - peak
