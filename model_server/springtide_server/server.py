@@ -19,6 +19,7 @@ from springtide_server.engine.memory import measured
 from springtide_server.engine.serial import SerialEngine
 from springtide_server.errors import ModelError
 from springtide_server.metrics import Metrics
+from springtide_server.precision import PrecisionPolicy
 from springtide_server.priorities import PriorityClass
 from springtide_server.protocol import Task
 
@@ -32,7 +33,7 @@ class Settings:
     model: Path
     served_model_name: str
     task: Task
-    dtype: str
+    precision: PrecisionPolicy
     host: str
     port: int
     drain_seconds: float
@@ -70,7 +71,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _engine(settings: Settings, metrics: Metrics) -> Engine:
-    name, load = str(settings.model), loader(settings.model, settings.task, settings.dtype)
+    name = str(settings.model)
+    load = loader(settings.model, settings.task, settings.precision, metrics.show_precision)
     queue = QueueSettings(settings.priorities, settings.max_queue, settings.max_queue_tokens)
     if settings.task == "Generate":
         return SerialEngine(name, load, queue, metrics)

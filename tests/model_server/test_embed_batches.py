@@ -135,7 +135,7 @@ async def test_memory_that_runs_out_in_torch_splits_the_batch(minilm: Path) -> N
     calls: list[int] = []
 
     def load(phase: Phase) -> Any:
-        loaded = loader(minilm, "Embed", "auto")(phase)
+        loaded = loader(minilm, "Embed")(phase)
 
         def full(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
             calls.append(len(args[0]))

@@ -18,6 +18,7 @@ from springtide_server.engine.queue import PriorityQueue, Refused
 from springtide_server.engine.work import Job, Request, Terms
 from springtide_server.errors import ModelError, RequestError
 from springtide_server.metrics import Metrics
+from springtide_server.precision import Outcome, PrecisionPolicy
 from springtide_server.priorities import DEFAULTS, PriorityClass
 from springtide_server.protocol import Task
 
@@ -70,8 +71,13 @@ class QueueSettings:
     tokens: int = 1 << 20
 
 
-def loader(folder: Path, task: Task, dtype: str) -> Loader[Any]:
-    """Loads the folder when it is called, and only then imports torch."""
+def loader(
+    folder: Path,
+    task: Task,
+    precision: PrecisionPolicy = PrecisionPolicy(),  # noqa: B008  # frozen
+    report: Callable[[Outcome], None] = lambda outcome: None,
+) -> Loader[Any]:
+    """Loads the folder when it is called, and only then imports torch; `report` learns its precision."""
 
     def load_folder(phase: Phase) -> tuple[Any, "Tokenizer"]:
         with phase("import"):
@@ -79,7 +85,7 @@ def loader(folder: Path, task: Task, dtype: str) -> Loader[Any]:
                 from springtide_server.engine.load import load
             except ModuleNotFoundError as error:
                 raise ModelError(f"{error.name} is not installed; install springtide-model-server[torch]") from None
-        return load(folder, task, dtype, phase)
+        return load(folder, task, precision, phase, report)
 
     return load_folder
 

@@ -1,6 +1,8 @@
 """From a model folder to a model that runs. Nothing is fetched and no code of the folder is executed."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,14 +13,20 @@ from transformers.modeling_utils import PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from springtide_server import cgroup
+from springtide_server.engine import accuracy
 from springtide_server.engine.embed import POOLINGS, Embedder, Pooling
 from springtide_server.engine.engine import Phase
+from springtide_server.engine.fuse import check_compiler, fuse
 from springtide_server.engine.generate import Generator
+from springtide_server.engine.lower import lower
 from springtide_server.engine.tokenizer import Tokenizer
 from springtide_server.engine.work import Generate
 from springtide_server.errors import ModelError
 from springtide_server.folder import read_json
+from springtide_server.precision import Outcome, Plain, Precision, PrecisionPolicy
 from springtide_server.protocol import Task
+
+DTYPES: dict[Plain, torch.dtype] = {"FP32": torch.float32, "BF16": torch.bfloat16, "FP16": torch.float16}
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +38,10 @@ class Loaded(NamedTuple):
     tokenizer: Tokenizer
 
 
-def load(folder: Path, task: Task, dtype: str, phase: Phase) -> Loaded:
-    """The model, warm. `dtype` is one of `DTYPES`; `phase(name)` times a part of the load; raises ModelError."""
+def load(
+    folder: Path, task: Task, policy: PrecisionPolicy, phase: Phase, report: Callable[[Outcome], None] = lambda _: None
+) -> Loaded:
+    """The model, warm. `phase(name)` times a part of the load, `report` learns the precision; raises ModelError."""
     _set_up()
     model_type = read_json(folder / "config.json")["model_type"]
     if model_type not in CONFIG_MAPPING:
@@ -39,22 +49,59 @@ def load(folder: Path, task: Task, dtype: str, phase: Phase) -> Loaded:
             f"{folder / 'config.json'} names the architecture {model_type!r}, which transformers "
             f"{transformers.__version__} does not know; use another model or a newer model server"
         )
+    if policy.compile:
+        check_compiler(_device().type)
     with phase("tokenizer"):
         tokenizer = Tokenizer(folder)
         if task == "Generate" and not tokenizer.has_chat_template:
             raise ModelError(f"{folder} has no chat template; add chat_template.jinja, or use an instruct model")
-    with phase("weights"):
-        weights = _weights(folder, AutoModelForCausalLM if task == "Generate" else AutoModel, dtype)
-    model = _generator(folder, weights, tokenizer) if task == "Generate" else _embedder(folder, weights, tokenizer)
-    log.info("weights loaded", extra={"fields": {"dtype": str(weights.dtype).removeprefix("torch.")}})
+    plain = _plain(policy.asked)
+    module, model = _read(folder, task, tokenizer, plain, phase)
+    rows = [row[: model.context_length] for row in tokenizer.encode(accuracy.TEXTS)]
+    outcome = Outcome(policy.asked, plain, None)
+    if policy.asked == "INT8" or policy.asked == "W8A8":
+        with phase("precision"):
+            measure = partial(_measure(module, model), rows)
+            drop_of = accuracy.perplexity_drop if task == "Generate" else accuracy.cosine_drop
+            outcome = lower(folder, module, policy.asked, policy, plain, measure, drop_of)
+        if outcome.used == plain:
+            del module, model, measure  # before the next one takes its memory
+            module, model = _read(folder, task, tokenizer, plain, phase)
+    report(outcome)
+    if policy.compile and isinstance(model, Embedder):
+        embed = model
+        with phase("compile"):
+            fuse(module, lambda count, tokens: embed([[0] * tokens] * count), model.context_length)
     with phase("warmup"):
         # One pass allocates what the first request would otherwise wait for.
-        warmup = [0] * min(16, model.context_length - 1)
         if isinstance(model, Generator):
-            list(model.run(Generate(warmup, 2, 0, 1, None, [])))
-        else:
-            model([warmup])
+            list(model.run(Generate([0] * min(16, model.context_length - 1), 2, 0, 1, None, [])))
+        accuracy.check_outputs(_measure(module, model)(rows[:1]), folder, outcome.used)
     return Loaded(model, tokenizer)
+
+
+def _plain(asked: Precision) -> Plain:
+    """The format of what isn't quantised, and of all if the quantised model is too bad."""
+    if asked == "FP32" or asked == "BF16" or asked == "FP16":
+        return asked
+    return "BF16" if _device().type == "cuda" else "FP32"
+
+
+def _read(
+    folder: Path, task: Task, tokenizer: Tokenizer, plain: Plain, phase: Phase
+) -> tuple[PreTrainedModel, Generator | Embedder]:
+    with phase("weights"):
+        weights = _weights(folder, AutoModelForCausalLM if task == "Generate" else AutoModel, DTYPES[plain])
+        accuracy.check_weights(weights, folder)
+    log.info("weights loaded", extra={"fields": {"precision": plain}})
+    make = _generator if task == "Generate" else _embedder
+    return weights, make(folder, weights, tokenizer)
+
+
+def _measure(module: Any, model: Generator | Embedder) -> accuracy.Measure:
+    if isinstance(model, Embedder):
+        return accuracy.vectors(model)
+    return accuracy.surprises(lambda row: module(input_ids=torch.tensor([row], device=module.device)).logits[0])
 
 
 def _set_up() -> None:
@@ -71,12 +118,10 @@ def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _weights(folder: Path, kind: Any, dtype: str) -> PreTrainedModel:
-    if dtype == "auto":
-        dtype = "bfloat16" if _device().type == "cuda" else "float32"
+def _weights(folder: Path, kind: Any, dtype: torch.dtype) -> PreTrainedModel:
     model, report = kind.from_pretrained(
         folder,
-        dtype=getattr(torch, dtype),
+        dtype=dtype,
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,
