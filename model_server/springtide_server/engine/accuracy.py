@@ -60,11 +60,14 @@ def _drop(value: float) -> float:
     return max(0.0, value) if value == value else float("inf")
 
 
-def check_weights(module: nn.Module, folder: Path) -> None:
+def check_weights(module: nn.Module, folder: Path, precision: str) -> None:
     """Raise ModelError for a tensor that holds NaN or infinity: its answers would be noise, or errors."""
     for name, tensor in module.state_dict().items():
         if tensor.is_floating_point() and tensor.numel() and not _is_finite(tensor):
-            raise ModelError(f"{folder}: the tensor {name} holds NaN or infinity; copy the model again")
+            raise ModelError(
+                f"{folder}: the tensor {name} holds NaN or infinity in {precision}; copy the model again, or use "
+                "--precision FP32 if it is only too large"
+            )
 
 
 def _is_finite(tensor: Tensor) -> bool:

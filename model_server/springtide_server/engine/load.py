@@ -92,7 +92,7 @@ def _read(
 ) -> tuple[PreTrainedModel, Generator | Embedder]:
     with phase("weights"):
         weights = _weights(folder, AutoModelForCausalLM if task == "Generate" else AutoModel, DTYPES[plain])
-        accuracy.check_weights(weights, folder)
+        accuracy.check_weights(weights, folder, plain)
     log.info("weights loaded", extra={"fields": {"precision": plain}})
     make = _generator if task == "Generate" else _embedder
     return weights, make(folder, weights, tokenizer)
