@@ -108,9 +108,14 @@ def _arguments() -> Settings:
         parser.error(f"argument --priority: {error}")
     if values["compile"] and values["task"] != "Embed":
         parser.error("argument --compile: is for --task Embed")
-    fields = {"asked": "precision", "max_drop_percent": "precision_max_drop_percent", "fallback": "precision_fallback"}
+    fields = {
+        "asked": "precision",
+        "max_drop_percent": "precision_max_drop_percent",
+        "fallback": "precision_fallback",
+        "compile": "compile",
+    }
     policy = {field: values.pop(option) for field, option in fields.items()}
-    return Settings(**values, precision=PrecisionPolicy(**policy, compile=values.pop("compile")))
+    return Settings(precision=PrecisionPolicy(**policy), **values)
 
 
 def _priority(text: str) -> priorities.PriorityClass:
