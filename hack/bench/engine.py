@@ -26,6 +26,7 @@ from springtide_server.engine.generate import GenerateEngine
 from springtide_server.engine.kv import Shape
 from springtide_server.engine.language import build
 from springtide_server.engine.memory import measured
+from springtide_server.engine.quantize import quantize
 from springtide_server.engine.settings import GenerateSettings
 from springtide_server.engine.work import Delta, Generate, Terms
 from springtide_server.metrics import Metrics
@@ -63,12 +64,15 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3, help="of which the median is told; default: 3")
     parser.add_argument("--peers", default="generate,continuous", help="of transformers; default: generate,continuous")
     parser.add_argument("--threads", type=int, default=0, help="of torch on a CPU; default: as many as cores")
-    parser.add_argument("--dtype", default="", help="default: float32 on a CPU, bfloat16 on a GPU")
+    precisions = ["FP32", "BF16", "INT8", "W8A8"]
+    parser.add_argument("--precision", choices=precisions, help="default: FP32 on a CPU, BF16 on a GPU")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = getattr(torch, options.dtype or ("bfloat16" if device.type == "cuda" else "float32"))
+    options.precision = options.precision or ("BF16" if device.type == "cuda" else "FP32")
+    whole = options.precision == "FP32" or (options.precision != "BF16" and device.type == "cpu")
+    dtype = torch.float32 if whole else torch.bfloat16
     counts = [int(count) for count in options.sequences.split(",")]
     print(json.dumps(_measure(options, device, dtype, counts)))
     return 0
@@ -79,7 +83,9 @@ def _measure(
 ) -> dict[str, Any]:
     peers = [name for name in options.peers.split(",") if name]
     model, tokenizer = _model(options.model, device, dtype)
-    weights = sum(one.numel() * one.element_size() for one in model.parameters())
+    if options.precision in ("INT8", "W8A8"):
+        _say(str(quantize(model, options.precision)))
+    weights = sum(one.nbytes for one in (*model.parameters(), *model.buffers()))
     if not model.config.tie_word_embeddings:  # of the input's table only a few rows are read
         weights -= model.get_input_embeddings().weight.numel() * dtype.itemsize
     token_bytes = Shape.of(model.config, dtype).token_bytes
@@ -114,7 +120,7 @@ def _measure(
         "fraction_of_bandwidth_bound": last["fraction_of_bandwidth_bound"],
         "model": options.model,
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        "dtype": str(dtype).removeprefix("torch."),
+        "precision": options.precision,
         "threads": torch.get_num_threads(),
         "prompt": options.prompt,
         "new": options.new,

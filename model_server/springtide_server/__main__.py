@@ -14,7 +14,8 @@ from springtide_server import folder, logs, priorities
 from springtide_server.cache import options as cache_options
 from springtide_server.ending import end, exit_now
 from springtide_server.errors import ModelError
-from springtide_server.protocol import DTYPES, Task
+from springtide_server.precision import Fallback, Precision, PrecisionPolicy
+from springtide_server.protocol import Task
 from springtide_server.server import Settings, listen, serve
 
 PROGRAM = "springtide-model-server"
@@ -51,11 +52,24 @@ def _arguments() -> Settings:
     add("--served-model-name", required=True, metavar="NAME", help="what clients send as `model`")
     add("--task", required=True, choices=get_args(Task), help="what the model is for")
     add(
-        "--dtype",
-        default="auto",
-        choices=DTYPES,
-        help="of the weights; auto: bfloat16 on a GPU, else float32",
+        "--precision",
+        default="Auto",
+        choices=get_args(Precision),
+        help="the number format; INT8 has weights of 8 bits, W8A8 activations too; Auto: BF16 on a GPU, else FP32",
     )
+    add(
+        "--precision-max-drop-percent",
+        default=1.0,
+        type=_percent,
+        help="accuracy that INT8 and W8A8 may cost, measured at load: Embed, 1 - mean cosine; Generate, perplexity",
+    )
+    add(
+        "--precision-fallback",
+        default="Auto",
+        choices=get_args(Fallback),
+        help="when they cost more. Auto: serve in what Auto is, and say so; None: refuse to start",
+    )
+    add("--compile", action="store_true", help="Embed: fuse operators with torch.compile; needs a C++ compiler")
     add("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104 (a pod is reached from outside)
     add("--port", default=8000, type=_at_least(0), help="port to listen on; 0 takes a free one")
     add("--drain-seconds", default=5, type=_at_least(0), help="after SIGTERM: not ready, but still serving")
@@ -143,7 +157,16 @@ def _arguments() -> Settings:
         values["result_cache"] = cache_options.take(values)
     except ValueError as error:
         parser.error(f"argument --result-cache-url: {error}")
-    return Settings(**values)
+    if values["compile"] and values["task"] != "Embed":
+        parser.error("argument --compile: is for --task Embed")
+    fields = {
+        "asked": "precision",
+        "max_drop_percent": "precision_max_drop_percent",
+        "fallback": "precision_fallback",
+        "compile": "compile",
+    }
+    policy = {field: values.pop(option) for field, option in fields.items()}
+    return Settings(precision=PrecisionPolicy(**policy), **values)
 
 
 def _priority(text: str) -> priorities.PriorityClass:
@@ -151,6 +174,12 @@ def _priority(text: str) -> priorities.PriorityClass:
         return priorities.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _percent(text: str) -> float:
+    if not 0 <= float(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100")
+    return float(text)
 
 
 def _at_least(lowest: int, highest: float = math.inf) -> Callable[[str], int]:

@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from springtide_server import cgroup
+from springtide_server.precision import Outcome
 
 # Their `_created` series double the number of series and say what a restart's reset says too.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -123,10 +124,28 @@ class Metrics:
         self.model_load = Gauge(
             "springtide_model_load_seconds", "Time of each phase of the load.", ["phase"], registry=registry
         )
+        self.precision = Gauge(
+            "springtide_precision_info",
+            "1; which precision was asked for and used.",
+            ["asked", "used"],
+            registry=registry,
+        )
+        self.precision_drop = Gauge(
+            "springtide_precision_drop_ratio",
+            "Accuracy that a quantised precision costs on the sample, also where it was then not used.",
+            ["precision"],
+            registry=registry,
+        )
         self.ready = Gauge("springtide_ready", "1 while /readyz answers 200.", registry=registry)
         registry.register(_CgroupMemory())
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
+
+    def show_precision(self, outcome: Outcome) -> None:
+        """Called once, when the model is loaded."""
+        self.precision.labels(outcome.asked, outcome.used).set(1)
+        if outcome.drop is not None:
+            self.precision_drop.labels(outcome.asked).set(outcome.drop)
 
 
 class _CgroupMemory(Collector):

@@ -11,7 +11,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from springtide_server.errors import RequestError
 
 Task = Literal["Generate", "Embed"]
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 MAX_INPUTS = 2048
 MAX_PROMPTS = 64

@@ -24,6 +24,7 @@ from springtide_server.errors import ModelError
 from springtide_server.metrics import Metrics
 from springtide_server.policy import RuntimePolicy
 from springtide_server.policy_file import PolicyFile
+from springtide_server.precision import PrecisionPolicy
 from springtide_server.priorities import PriorityClass
 from springtide_server.protocol import Task
 
@@ -37,7 +38,7 @@ class Settings:
     model: Path
     served_model_name: str
     task: Task
-    dtype: str
+    precision: PrecisionPolicy
     host: str
     port: int
     drain_seconds: float
@@ -99,8 +100,9 @@ def _engine(settings: Settings, metrics: Metrics) -> Engine:
         settings.kv_cache_mebibytes,
         settings.kv_host_mebibytes,
         settings.prefix_cache,
+        settings.target_memory_percent,
     )
-    load = loader(settings.model, settings.task, settings.dtype, settings.target_memory_percent, generate)
+    load = loader(settings.model, settings.task, settings.precision, generate, metrics.show_precision)
     name = str(settings.model)
     queue = QueueSettings(settings.priorities, settings.max_queue, settings.max_queue_tokens)
     if settings.task == "Generate":

@@ -16,7 +16,6 @@ import torch
 from springtide_server.engine.batch import BatchEngine
 from springtide_server.engine.batching import Limits
 from springtide_server.engine.engine import Phase, QueueSettings, loader
-from springtide_server.engine.settings import GenerateSettings
 from springtide_server.engine.work import Embed, Job, Terms, Vectors
 from springtide_server.errors import ModelError
 from springtide_server.metrics import Metrics
@@ -136,7 +135,7 @@ async def test_memory_that_runs_out_in_torch_splits_the_batch(minilm: Path) -> N
     calls: list[int] = []
 
     def load(phase: Phase) -> Any:
-        loaded = loader(minilm, "Embed", "auto", 90, GenerateSettings())(phase)
+        loaded = loader(minilm, "Embed")(phase)
 
         def full(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
             calls.append(len(args[0]))

@@ -112,6 +112,7 @@ GOOD: list[dict[str, Any]] = [
     {"model": {"uri": "pvc://models/qwen3/8b.v2"}},
     {"model": {"uri": "file:///opt/models/chat"}},
     {"cache": {"claimName": "models"}} | pool(model={"uri": "s3://models/small"}),
+    {"precision": "INT8"},
     {"precision": "BF16", "runtime": {"name": "VLLM", "port": 8080, "env": [{"name": "A", "value": "b"}]}},
     pool(runtime={"name": "Custom", "image": "x/y", "command": ["serve"], "readinessPath": "/ok"}),
     pool(accelerator={"type": "DevicePlugin", "resourceName": "nvidia.com/gpu", "count": 8}, precision="FP8")

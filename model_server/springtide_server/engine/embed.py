@@ -31,23 +31,26 @@ POOLINGS: dict[str, Pooling] = {"mean": mean, "cls": first, "lasttoken": last}
 class Embedder:
     """An encoder with its pooling."""
 
-    def __init__(self, model: Any, pooling: Pooling, normalize: bool, padding_token: int, context_length: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        pooling: Pooling,
+        normalize: bool,
+        padding_token: int,
+        context_length: int,
+        precision: str = "",
+    ) -> None:
         self._model = model
         self._pooling = pooling
         self._normalize = normalize
         self._padding_token = padding_token
-        self.context_length = context_length
+        self.context_length, self.precision = context_length, precision
 
     @property
     def device(self) -> torch.device:
         """Where it runs."""
         device: torch.device = self._model.device
         return device
-
-    @property
-    def precision(self) -> str:
-        """What it computes with, as "float32 cpu"."""
-        return f"{self._model.dtype} {self._model.device.type}".removeprefix("torch.")
 
     @torch.inference_mode()
     def __call__(self, inputs: Sequence[Sequence[int]]) -> list[bytes]:

@@ -22,6 +22,7 @@ from springtide_server.engine.work import Job, Request, Terms
 from springtide_server.errors import ModelError, RequestError
 from springtide_server.metrics import Metrics
 from springtide_server.policy import RuntimePolicy
+from springtide_server.precision import Outcome, PrecisionPolicy
 from springtide_server.priorities import DEFAULTS, PriorityClass, place_of
 from springtide_server.protocol import Task
 
@@ -88,8 +89,14 @@ class QueueSettings:
     tokens: int = 1 << 20
 
 
-def loader(folder: Path, task: Task, dtype: str, memory_percent: int, generate: GenerateSettings) -> Loader[Any]:
-    """Loads the folder when it is called, and only then imports torch."""
+def loader(
+    folder: Path,
+    task: Task,
+    precision: PrecisionPolicy = PrecisionPolicy(),  # noqa: B008  # frozen
+    generate: GenerateSettings = GenerateSettings(),  # noqa: B008
+    report: Callable[[Outcome], None] = lambda outcome: None,
+) -> Loader[Any]:
+    """Loads the folder when it is called, and only then imports torch; `report` learns its precision."""
 
     def load_folder(phase: Phase) -> tuple[Any, "Tokenizer"]:
         with phase("import"):
@@ -97,7 +104,7 @@ def loader(folder: Path, task: Task, dtype: str, memory_percent: int, generate: 
                 from springtide_server.engine.load import load
             except ModuleNotFoundError as error:
                 raise ModelError(f"{error.name} is not installed; install springtide-model-server[torch]") from None
-        return load(folder, task, dtype, memory_percent, generate, phase)
+        return load(folder, task, precision, generate, phase, report)
 
     return load_folder
 

@@ -31,7 +31,13 @@ log = logging.getLogger(__name__)
 
 
 def build(
-    model: Any, settings: GenerateSettings, context: int, end_tokens: frozenset[int], memory: Memory, vocabulary: int
+    model: Any,
+    settings: GenerateSettings,
+    context: int,
+    end_tokens: frozenset[int],
+    memory: Memory,
+    vocabulary: int,
+    precision: str = "",
 ) -> Runner:
     """The runner, warm. `context` is the most tokens that the model can read; raises ModelError."""
     shape = Shape.of(model.config, model.dtype)
@@ -79,6 +85,7 @@ def build(
     cache = KVCache(shape, count, host, model.device)
     pool = BlockPool(count, BLOCK, host, settings.share_prefixes)
     runner = Runner(model, cache, pool, limits, min(context, count * BLOCK), end_tokens)
+    runner.precision = precision
     runner.record()
     return runner
 

@@ -36,15 +36,11 @@ class Runner:
         self._model, self._cache = model, cache
         self.pool, self.limits = pool, limits
         self.context_length, self.end_tokens = context_length, end_tokens
+        self.precision = ""
         self.overlaps = model.device.type == "cuda"
         self._graphs: DecodeGraphs | None = None
         cache.bind(model)
         self._sampler = sampling.Sampler(model.device)
-
-    @property
-    def precision(self) -> str:
-        """What it computes with, as "float32 cpu"."""
-        return f"{self._model.dtype} {self._model.device.type}".removeprefix("torch.")
 
     def record(self) -> None:
         """Make graphs of the steps that only write, on a GPU, of fused operators if they can be compiled."""

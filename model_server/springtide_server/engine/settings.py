@@ -12,3 +12,4 @@ class GenerateSettings:
     cache_mebibytes: int = 0
     host_mebibytes: int = 0
     share_prefixes: bool = True
+    memory_percent: int = 90

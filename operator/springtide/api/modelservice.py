@@ -23,8 +23,9 @@ class ModelServiceSpec(ApiModel):
     model: Annotated[Model, Rules(*MODEL_RULES)] = Field(description="The model that is served.")
     precision: Precision | None = Field(
         default=None,
-        description="The number format that the model runs in, where a pool says nothing else. FP8 is for VLLM and "
-        "SGLang. Default: the runtime's choice.",
+        description="The number format that the model runs in, where a pool says nothing else. INT8 has weights of 8 "
+        "bits, W8A8 activations as well: both are for ModelServer, which measures what they cost when it loads. FP8 is "
+        "for VLLM and SGLang. Default: the runtime's choice.",
     )
     runtime: Annotated[Runtime, Rules(IMAGE_RULE)] = Field(
         default_factory=Runtime, description="What runs the model, where a pool says nothing else."

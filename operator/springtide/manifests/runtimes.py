@@ -49,11 +49,14 @@ class Profile:
 # The root is read-only and the user has no name, so libraries that keep caches in a home need to be told of one.
 _HOME = {"HOME": "/tmp", "USER": "springtide"}  # noqa: S108
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
-_ANY_PRECISION: Mapping[Precision | str, Words] = {
+_OURS: tuple[Precision, ...] = ("FP32", "BF16", "FP16", "INT8", "W8A8")
+# INT8 is missing: both take it only from a folder that somebody has quantised before, and then need not be told.
+_THEIRS: Mapping[Precision | str, Words] = {
     "": (),
     "FP32": ("--dtype", "float32"),
     "BF16": ("--dtype", "bfloat16"),
     "FP16": ("--dtype", "float16"),
+    "FP8": ("--quantization", "fp8"),
 }
 
 PROFILES: Mapping[RuntimeName, Profile] = {
@@ -68,7 +71,7 @@ PROFILES: Mapping[RuntimeName, Profile] = {
             *("--policy", f"{POLICY_FOLDER}/{POLICY_FILE}"),
         ),
         tasks={"Generate": ("--task", "Generate"), "Embed": ("--task", "Embed")},
-        precisions=_ANY_PRECISION,
+        precisions={"": (), **{one: ("--precision", one) for one in _OURS}},
         environment=_HOME,
         readiness_path="/readyz",
         liveness_path="/healthz",
@@ -85,7 +88,7 @@ PROFILES: Mapping[RuntimeName, Profile] = {
             *("--shutdown-timeout", "$(DRAIN_SECONDS)"),
         ),
         tasks={"Generate": (), "Embed": ("--runner", "pooling")},
-        precisions={**_ANY_PRECISION, "FP8": ("--quantization", "fp8")},
+        precisions=_THEIRS,
         split=("--tensor-parallel-size", "$(ACCELERATORS)"),
         environment={**_HOME, **_OFFLINE, "VLLM_NO_USAGE_STATS": "1"},
         shared_memory=True,
@@ -100,7 +103,7 @@ PROFILES: Mapping[RuntimeName, Profile] = {
             "--enable-metrics",
         ),
         tasks={"Generate": (), "Embed": ("--is-embedding",)},
-        precisions={**_ANY_PRECISION, "FP8": ("--quantization", "fp8")},
+        precisions=_THEIRS,
         split=("--tp-size", "$(ACCELERATORS)"),
         environment={**_HOME, **_OFFLINE},
         shared_memory=True,
