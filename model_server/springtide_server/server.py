@@ -65,8 +65,14 @@ def serve(settings: Settings, listener: socket.socket) -> None:
 def listen(host: str, port: int) -> socket.socket:
     """A socket that takes connections from now on; raises OSError."""
     if ":" in host:
-        return socket.create_server((host, port), family=socket.AF_INET6, backlog=1024, dualstack_ipv6=host == "::")
-    return socket.create_server((host, port), backlog=1024)
+        family = socket.AF_INET6
+        listener = socket.create_server((host, port), family=family, backlog=1024, dualstack_ipv6=host == "::")
+    else:
+        listener = socket.create_server((host, port), backlog=1024)
+    # For its connections, which inherit it. asyncio sets it on sockets that it makes itself. Without it a body (or an
+    # event of a stream) waits for the client to acknowledge what was sent before: 40 ms on a kept connection.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _engine(settings: Settings, metrics: Metrics) -> Engine:
