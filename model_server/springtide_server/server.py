@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
+from uvicorn.loops.auto import auto_loop_factory
 
 from springtide_server.app import ModelApp
 from springtide_server.engine.batch import BatchEngine
@@ -59,7 +60,8 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     """Serve until a signal ends it; raises ModelError when the model can't be loaded."""
     fields = {"port": listener.getsockname()[1], "model": settings.served_model_name, "task": settings.task}
     log.info("listening", extra={"fields": fields})
-    asyncio.run(_serve(settings, listener))
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:  # uvloop's
+        runner.run(_serve(settings, listener))
 
 
 def listen(host: str, port: int) -> socket.socket:
