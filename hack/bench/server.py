@@ -132,7 +132,8 @@ def _report(contest: Contest) -> dict[str, Any]:
         "p99_ratio_to_best_peer_at_70_percent": worst("p99_ratio_to_best_peer_at_70_percent", max),
         "overload_goodput_fraction": overload and overload["goodput_fraction_of_peak"],
         "overload_top_class_attainment": overload and overload["attainment_by_class"][TOP],
-        "valid": all(one.valid for rounds in by_workload.values() for own in rounds.values() for one in own),
+        "valid": bool(overload and overload["valid"])
+        and all(one.valid for rounds in by_workload.values() for own in rounds.values() for one in own),
         "workloads": workloads,
         "slo_milliseconds": contest.slo,
         "attainment_asked": ATTAINMENT,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 from dataclasses import dataclass
 from importlib import metadata
@@ -13,8 +12,8 @@ from hack.bench.peers.settings import VARIABLE, Settings
 
 ROOT = Path(__file__).resolve().parents[3]
 OURS = "springtide"
-FULL_ROWS, FULL_WAITS = (1, 8, 16, 32), (0, 2, 5, 10)
-ROWS, WAITS = (8, 32), (0, 5)
+SETTINGS = ((1, 0), (8, 0), (32, 5))
+FULL = tuple((rows, wait) for rows in (1, 8, 16, 32) for wait in (0, 2, 5, 10))
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,10 @@ class Kind:
 
     def grid(self, full: bool) -> list[tuple[int, int]]:
         """Return the (rows, wait in milliseconds) to try; what a server has no knob for is 1 or 0."""
-        rows = (FULL_ROWS if full else ROWS) if "rows" in self.knobs else (1,)
-        waits = (FULL_WAITS if full else WAITS) if "wait" in self.knobs else (0,)
-        grid = [(one, wait) for one, wait in itertools.product(rows, waits) if one > 1 or wait == 0]
-        # On few cores no batches at all may be the best.
-        return grid if (1, 0) in grid else [(1, 0), *grid]
+        has_rows, has_wait = "rows" in self.knobs, "wait" in self.knobs
+        # On few cores no batches at all may be the best. Then there is nothing to wait for.
+        grid = [(rows, wait if has_wait else 0) for rows, wait in (FULL if full else SETTINGS) if rows > 1 or not wait]
+        return list(dict.fromkeys(grid if has_rows else [(1, 0)]))
 
     def command(self, settings: Settings) -> list[str]:
         """Return the program and its arguments.
