@@ -186,7 +186,7 @@ def _batch(way: str) -> dict[str, Any]:
             kept = [module(x).last_hidden_state.mean(1)]
     else:
         with torch.inference_mode():
-            kept = [module(part).last_hidden_state.mean(1) for part in torch.split(x, PART)]  # type: ignore[no-untyped-call]
+            kept = [module(part).last_hidden_state.mean(1) for part in torch.split(x, PART)]
     return {"peak_bytes": memory.peak(), "rows": sum(map(len, kept))}
 
 
