@@ -169,6 +169,8 @@ def _kubelet(node: Node) -> None:
         "imageGCLowThresholdPercent": 99,
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "nodeStatusUpdateFrequency": "5s",
+        # a changed ConfigMap comes into its pods with their next sync
+        "syncFrequency": "15s",
         "shutdownGracePeriod": "0s",
     }
     file = node.home / "kubelet.json"

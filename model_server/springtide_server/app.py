@@ -2,44 +2,80 @@
 
 import logging
 import time
-from typing import cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from springtide_server import answers
-from springtide_server.engine.serial import SerialEngine
+from springtide_server import answers, generation, load, oip_routes, profiling
+from springtide_server.engine.engine import Engine
 from springtide_server.errors import RequestError, internal_error
+from springtide_server.gate import Gate, body_of
+from springtide_server.load import LoadReport
 from springtide_server.metrics import Metrics
-from springtide_server.protocol import ChatRequest, EmbeddingRequest, Task, parse
+from springtide_server.oip_routes import OpenInference
+from springtide_server.profiling import Profiler
+from springtide_server.protocol import ChatRequest, CompletionRequest, EmbeddingRequest, Task, parse
+from springtide_server.results import Results
 
-MAX_BODY_BYTES = 4 * 1024 * 1024
-LOADING_RETRY_SECONDS = 5
+if TYPE_CHECKING:
+    from springtide_server.cache.cache import ResultCache
+
 CLIENT_LEFT = 499  # in logs and metrics only, as nginx has it
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class AppOptions:
+    """What the command line says of answers. Times in seconds, None for no bound."""
+
+    timeout: float | None = None
+    """Of requests that name none."""
+    hang_seconds: float | None = None
+    """Of one step of the model, before the engine counts as hung."""
+    load_report: bool = False
+    profiling: bool = False
+
+
 class ModelApp:
     """The server's routes over one engine. `draining` turns readiness off while requests are still answered."""
 
-    def __init__(self, name: str, task: Task, engine: SerialEngine, metrics: Metrics) -> None:
-        self.name, self.task, self.engine, self.metrics = name, task, engine, metrics
+    def __init__(
+        self,
+        name: str,
+        task: Task,
+        engine: Engine,
+        metrics: Metrics,
+        options: AppOptions = AppOptions(),
+        cache: "ResultCache | None" = None,
+    ) -> None:
+        self.name, self.engine, self.metrics = name, engine, metrics
         self.draining = False
+        self._options = options
+        self._gate = Gate(name, task, engine, options.timeout, cached=cache is not None)
+        self._results = Results(engine, metrics, cache)
+        self.load = LoadReport(engine)
         self._created = int(time.time())
         metrics.ready.set_function(lambda: self._why_not_ready() is None)
+        open_inference = OpenInference(self._gate, self._results, self._why_not_alive, self._why_not_ready)
         routes = [
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
             Route("/metrics", self._show_metrics),
             Route("/v1/models", self._models),
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
+            Route("/v1/completions", self._completions, methods=["POST"]),
             Route("/v1/embeddings", self._embeddings, methods=["POST"]),
+            *open_inference.routes,
+            Route(profiling.PATH, Profiler(options.profiling).route),
         ]
         app = Starlette(
             routes=routes,
@@ -50,23 +86,36 @@ class ModelApp:
                 Exception: _fail,
             },
         )
-        self.asgi: ASGIApp = _Observer(app, self, {route.path for route in routes})
+        self.asgi: ASGIApp = _Observer(app, self)
 
     async def _healthz(self, request: Request) -> Response:
-        if self.engine.state != "failed" and not self.engine.alive:
-            return PlainTextResponse("the engine's thread has ended\n", 503)
-        return PlainTextResponse("ok\n")
+        reason = self._why_not_alive()
+        return PlainTextResponse(f"{reason or 'ok'}\n", 503 if reason else 200)
 
     async def _readyz(self, request: Request) -> Response:
         reason = self._why_not_ready()
         return PlainTextResponse(f"{reason or 'ok'}\n", 503 if reason else 200)
 
+    def _why_not_alive(self) -> str | None:
+        if self.engine.state == "failed" or self.engine.alive:
+            return self._why_hung()
+        return "the engine's thread has ended"
+
+    def _why_hung(self) -> str | None:
+        seconds, allowed = self.engine.pulse.step_seconds, self._options.hang_seconds
+        if self.engine.state != "ready" or allowed is None or seconds <= allowed:
+            return None
+        return f"the engine has been in one step of the model for {seconds:.0f} s"
+
+    def load_header(self, scope: Scope) -> str | None:
+        """The load report, where the request or the command line asks for it."""
+        asked = Headers(scope=scope).get(load.FORMAT_HEADER, "text" if self._options.load_report else "").lower()
+        return load.encode(self.load.report(), asked) if asked in load.FORMATS else None
+
     def _why_not_ready(self) -> str | None:
         if self.draining:
             return "draining"
-        if self.engine.state != "ready":
-            return self.engine.state
-        return None if self.engine.alive else "the engine's thread has ended"
+        return self.engine.state if self.engine.state != "ready" else self._why_not_alive()
 
     async def _show_metrics(self, request: Request) -> Response:
         return Response(generate_latest(self.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -76,57 +125,47 @@ class ModelApp:
         return JSONResponse({"object": "list", "data": [model]})
 
     async def _chat(self, request: Request) -> Response:
-        self._require("Generate", "/v1/chat/completions", "/v1/embeddings")
-        asked = parse(ChatRequest, await _body(request))
-        self._enter(asked.model)
-        return await answers.chat(request, asked, self.engine, self.metrics)
+        self._gate.require("Generate", "/v1/chat/completions", "/v1/embeddings")
+        terms = self._gate.terms(request)
+        asked = parse(ChatRequest, await body_of(request))
+        self._gate.enter(asked.model, terms)
+        return await generation.chat(request, asked, terms, self._results)
+
+    async def _completions(self, request: Request) -> Response:
+        self._gate.require("Generate", "/v1/completions", "/v1/embeddings")
+        terms = self._gate.terms(request)
+        asked = parse(CompletionRequest, await body_of(request))
+        self._gate.enter(asked.model, terms)
+        return await generation.completions(request, asked, terms, self._results)
 
     async def _embeddings(self, request: Request) -> Response:
-        self._require("Embed", "/v1/embeddings", "/v1/chat/completions")
-        asked = parse(EmbeddingRequest, await _body(request))
-        self._enter(asked.model)
-        return await answers.embeddings(request, asked, self.engine, self.metrics)
-
-    def _require(self, task: Task, path: str, other: str) -> None:
-        if self.task != task:
-            message = f"{self.name} was loaded for the task {self.task}, so {path} is not served; use {other}"
-            raise RequestError(400, message, code="wrong_task")
-
-    def _enter(self, model: str) -> None:
-        if model != self.name:
-            message = f"model: there is no model {model!r} here; use {self.name!r}"
-            raise RequestError(404, message, param="model", code="model_not_found")
-        if self.engine.state != "ready":
-            message = "The model is not loaded yet; send the request again later"
-            raise RequestError(
-                503, message, type="service_unavailable", code="loading", retry_after_seconds=LOADING_RETRY_SECONDS
-            )
-        self.engine.admit()
-
-
-async def _body(request: Request) -> bytes:
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            raise RequestError(413, f"The body is larger than {MAX_BODY_BYTES} bytes; send less", code="body_too_large")
-    return body
+        self._gate.require("Embed", "/v1/embeddings", "/v1/chat/completions")
+        terms = self._gate.terms(request)
+        asked = parse(EmbeddingRequest, await body_of(request))
+        self._gate.enter(asked.model, terms)
+        return await answers.embeddings(request, asked, terms, self._results)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    refusal = cast(RequestError, error)
-    return JSONResponse(refusal.body, refusal.status, refusal.headers)
+    return _in_the_shape_of_its_api(request, cast(RequestError, error))
 
 
 async def _refuse_http(request: Request, error: Exception) -> Response:
     """What Starlette itself refuses: unknown paths and methods."""
     refusal = cast(HTTPException, error)
-    body = RequestError(refusal.status_code, f"{request.method} {request.url.path}: {refusal.detail}").body
-    return JSONResponse(body, refusal.status_code, refusal.headers)
+    error = RequestError(refusal.status_code, f"{request.method} {request.url.path}: {refusal.detail}")
+    response = _in_the_shape_of_its_api(request, error)
+    response.headers.update(refusal.headers or {})
+    return response
 
 
 async def _fail(request: Request, error: Exception) -> Response:
-    return JSONResponse(internal_error().body, 500)
+    return _in_the_shape_of_its_api(request, internal_error())
+
+
+def _in_the_shape_of_its_api(request: Request, error: RequestError) -> Response:
+    body = oip_routes.error_body(error) if request.url.path.startswith(oip_routes.PREFIX) else error.body
+    return JSONResponse(body, error.status, error.headers)
 
 
 async def _forget(request: Request, error: Exception) -> Response:
@@ -137,16 +176,15 @@ async def _forget(request: Request, error: Exception) -> Response:
 class _Observer:
     """Around the routes: metrics, one log line for each API request, and the farewell while draining."""
 
-    def __init__(self, app: ASGIApp, server: ModelApp, paths: set[str]) -> None:
-        self._app, self._server, self._paths = app, server, paths
+    def __init__(self, app: ASGIApp, server: ModelApp) -> None:
+        self._app, self._server = app, server
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # Unknown paths share one label: the number of series must not be in the hands of clients.
-        route = scope["path"] if scope["path"] in self._paths else "other"
         metrics, start = self._server.metrics, time.monotonic()
+        api = _is_api(scope["path"])
         code = CLIENT_LEFT
 
         async def send_and_note(message: Message) -> None:
@@ -156,18 +194,31 @@ class _Observer:
                 if self._server.draining or code == 413:
                     # Lets clients that keep connections open find another replica. After 413 the body is unread.
                     message["headers"] = [*message["headers"], (b"connection", b"close")]
+                if api and (report := self._server.load_header(scope)):
+                    message["headers"] = [*message["headers"], (load.HEADER.encode(), report.encode())]
+                if status := scope.get("state", {}).get("cache_status"):
+                    message["headers"] = [*message["headers"], (b"cache-status", status.encode())]
             await send(message)
 
-        api = route.startswith("/v1/")
         if api:
             metrics.in_flight.inc()
         try:
             await self._app(scope, receive, send_and_note)
         finally:
             seconds = time.monotonic() - start
+            # The router has noted its route by now. Unknown paths share one label, and names of models are no part of
+            # it: the number of series must not be in the hands of clients.
+            found: Route | None = scope.get("route")
+            route = found.path.replace(":path", "") if found else "other"
             metrics.requests.labels(route, str(code)).inc()
             metrics.request_seconds.labels(route).observe(seconds)
             if api:
                 metrics.in_flight.dec()
+                self._server.load.answered(code)
                 fields = {"route": route, "code": code, "seconds": round(seconds, 4)}
                 log.info("request", extra={"fields": fields})
+
+
+def _is_api(path: str) -> bool:
+    """Whether requests of the path ask the model something, or are about to."""
+    return path.startswith("/v1/") or (path.startswith(oip_routes.PREFIX) and path.endswith("/infer"))

@@ -46,6 +46,16 @@ def memory_usage(system: Path = SYSTEM, process: Path = PROCESS) -> int | None:
     return None
 
 
+def memory_reclaimable(system: Path = SYSTEM, process: Path = PROCESS) -> int:
+    """Bytes of that use which the kernel takes back when they are needed: page cache that isn't in active use."""
+    for group in _groups(system, process, "memory"):
+        if text := _read(group / "memory.stat"):
+            values = dict(line.split(" ", 1) for line in text.splitlines())
+            # v1 tells its own and the total, v2 only the total.
+            return int(values.get("total_inactive_file", values.get("inactive_file", 0)))
+    return 0
+
+
 def threads(system: Path = SYSTEM, process: Path = PROCESS) -> int:
     """Threads to compute with: whole CPUs of the quota, at least 1; without a quota the CPUs we may run on.
 

@@ -96,6 +96,18 @@ SPEC: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "runtime": RUNTIME,
         "precision": st.sampled_from(["FP32", "BF16", "FP16"]),
         "replicas": st.integers(0, 3),
+        "batching": optional(
+            maxBatchSize=st.integers(1, 4096),
+            maxQueueDelayMilliseconds=st.integers(0, 60000),
+            targetMemoryPercent=st.integers(1, 100),
+        ),
+        "priorities": st.lists(
+            st.fixed_dictionaries(
+                {"name": NAME}, optional={"reservedPercent": st.integers(0, 12), "sheddable": st.booleans()}
+            ),
+            unique_by=lambda one: str(one["name"]),
+            max_size=8,
+        ),
     },
 )
 
@@ -113,6 +125,9 @@ def resources_of(deployment: dict[str, Any]) -> dict[str, Any]:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(spec=SPEC)
 def test_children_of_any_spec_are_taken(api: Api, owner: str, spec: dict[str, Any]) -> None:
+    name = (spec.get("runtime") or {}).get("name", "ModelServer")
+    if all((pool.get("runtime") or {}).get("name", name) != "ModelServer" for pool in spec["pools"]):
+        spec = {key: value for key, value in spec.items() if key not in {"batching", "priorities"}}
     custom = any((place.get("runtime") or {}).get("name") == "Custom" for place in [spec, *spec["pools"]])
     if custom:
         spec = {key: value for key, value in spec.items() if key != "precision"}  # it takes none

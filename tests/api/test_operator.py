@@ -12,6 +12,7 @@ import pytest
 
 from tests.api.support import (
     ACCOUNTS,
+    CONFIG_MAPS,
     DEFINITION,
     DEPLOYMENTS,
     DISRUPTION_BUDGETS,
@@ -112,6 +113,7 @@ EDITS = {
     ACCOUNTS: ("every-model-server", {"automountServiceAccountToken": True}),
     NETWORK_POLICIES: ("every", {"spec": {"podSelector": {"matchLabels": {"springtide.dev/service": "other"}}}}),
     DISRUPTION_BUDGETS: ("every-cpu", {"spec": {"maxUnavailable": 7}}),
+    CONFIG_MAPS: ("every-runtime-policy", {"data": {"policy.json": '{"maxOutputTokens": 1}'}}),
     REVISIONS: ("", {"revision": 7}),
 }
 
@@ -224,7 +226,7 @@ def test_two_ways_to_a_spec_give_the_same_children(api: Api) -> None:
             kept = {key: value for key, value in live.items() if key not in {"metadata", "status"}}
             return str(kept | {"labels": live["metadata"]["labels"]}).replace(name, "NAME")
 
-        paths = (DEPLOYMENTS, SERVICES, ACCOUNTS, NETWORK_POLICIES, DISRUPTION_BUDGETS)
+        paths = (DEPLOYMENTS, SERVICES, ACCOUNTS, NETWORK_POLICIES, DISRUPTION_BUDGETS, CONFIG_MAPS)
         return [sorted(map(shape, api.list(path, f"springtide.dev/service={name}").values())) for path in paths]
 
     def addressless(shape: Any) -> Any:

@@ -51,7 +51,7 @@ def operators(spec: Spec) -> list[dict[str, Any]]:
 
 def versions(spec: Spec) -> dict[str, str]:
     """Return the resourceVersion of all ModelServices and of everything that is made for them."""
-    found = get(spec, "modelservices,deployments,services,serviceaccounts,pods")
+    found = get(spec, "modelservices,deployments,services,serviceaccounts,configmaps,pods")
     return {f"{one['kind']} {one['metadata']['name']}": one["metadata"]["resourceVersion"] for one in found}
 
 

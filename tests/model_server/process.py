@@ -53,8 +53,8 @@ class ServerProcess:
             assert time.monotonic() < deadline, f"the server did not come up:\n{self.stderr()}"
             time.sleep(0.1)
 
-    def post(self, path: str, **body: Any) -> httpx.Response:
-        return self.client.post(path, json={"model": self.name, **body})
+    def post(self, path: str, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
+        return self.client.post(path, json={"model": self.name, **body}, headers=headers)
 
     def ask(self, question: str, **options: Any) -> httpx.Response:
         """One question, answered greedily unless the options say otherwise."""
@@ -62,9 +62,9 @@ class ServerProcess:
         return self.post("/v1/chat/completions", **{"messages": messages, "temperature": 0, **options})
 
     def metric(self, name: str) -> float:
-        """The value of an unlabelled series."""
+        """The sum of the name's series."""
         lines = self.client.get("/metrics").text.splitlines()
-        return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
 
 def events(lines: list[str]) -> list[dict[str, Any]]:

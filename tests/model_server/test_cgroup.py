@@ -23,7 +23,12 @@ def tree(root: Path, membership: str, **files: str) -> tuple[Path, Path]:
 def v2(tmp_path: Path) -> tuple[Path, Path]:
     """In a container with its own cgroup namespace."""
     return tree(
-        tmp_path, "0::/\n", cpu_dot_max="150000 100000", memory_dot_max="2147483648", memory_dot_current="1048576"
+        tmp_path,
+        "0::/\n",
+        cpu_dot_max="150000 100000",
+        memory_dot_max="2147483648",
+        memory_dot_current="1048576",
+        memory_dot_stat="anon 4096\ninactive_file 8192\nactive_file 1",
     )
 
 
@@ -39,6 +44,7 @@ def v1(tmp_path: Path) -> tuple[Path, Path]:
             "cpu,cpuacct__cpu_dot_cfs_period_us": "100000",
             "memory__memory_dot_limit_in_bytes": "536870912",
             "memory__memory_dot_usage_in_bytes": "4096",
+            "memory__memory_dot_stat": "inactive_file 1\ntotal_inactive_file 2048",
         },
     )
 
@@ -46,11 +52,13 @@ def v1(tmp_path: Path) -> tuple[Path, Path]:
 def test_v2(v2: tuple[Path, Path]) -> None:
     assert cgroup.cpu_limit(*v2) == 1.5
     assert (cgroup.memory_limit(*v2), cgroup.memory_usage(*v2)) == (2147483648, 1048576)
+    assert cgroup.memory_reclaimable(*v2) == 8192
 
 
 def test_v1(v1: tuple[Path, Path]) -> None:
     assert cgroup.cpu_limit(*v1) == 0.5
     assert (cgroup.memory_limit(*v1), cgroup.memory_usage(*v1)) == (536870912, 4096)
+    assert cgroup.memory_reclaimable(*v1) == 2048  # of the groups below too, as the use is
 
 
 def test_no_limit_v2(tmp_path: Path) -> None:
@@ -80,6 +88,7 @@ def test_the_smallest_limit_above_us_counts(tmp_path: Path) -> None:
 def test_no_cgroup_at_all(tmp_path: Path) -> None:
     nowhere = tmp_path / "sys", tmp_path / "self"
     assert cgroup.cpu_limit(*nowhere) is None
+    assert cgroup.memory_reclaimable(*nowhere) == 0
     assert cgroup.threads(*nowhere) == len(os.sched_getaffinity(0))
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from springtide_server.server import listen
 from tests.model_server.process import ServerProcess, error_of, events
 
 CHAT = "/v1/chat/completions"
@@ -185,6 +187,15 @@ def test_a_signal_before_the_server_listens_ends_it_at_once(minilm: Path) -> Non
         _, log = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "listening" not in log, "the signal came too late to show anything"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::", "::1"])
+def test_what_is_sent_waits_for_no_acknowledgement(host: str) -> None:
+    target = "::1" if ":" in host else host
+    with listen(host, 0) as listener, socket.create_connection((target, listener.getsockname()[1])):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
 def handles_sigterm(pid: int) -> bool:

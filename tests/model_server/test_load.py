@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from springtide_server.engine.load import load
+from springtide_server.engine.settings import GenerateSettings
 from springtide_server.errors import ModelError
+from springtide_server.precision import PrecisionPolicy
 from tests.model_server.process import ServerProcess
 
 
@@ -28,7 +30,7 @@ def folder(minilm: Path, tmp_path: Path) -> Path:
 
 def refusal(folder: Path) -> str:
     with pytest.raises(ModelError) as refused:
-        load(folder, "Embed", "auto", lambda name: nullcontext())
+        load(folder, "Embed", PrecisionPolicy(), GenerateSettings(), lambda name: nullcontext())
     message = str(refused.value)
     assert "\n" not in message
     return message
@@ -56,12 +58,12 @@ def test_a_chat_model_without_a_template_is_refused(smollm2: Path, tmp_path: Pat
     folder = Path(shutil.copytree(smollm2, tmp_path / "model", copy_function=os.symlink))
     (folder / "chat_template.jinja").unlink()
     with pytest.raises(ModelError, match="has no chat template"):
-        load(folder, "Generate", "auto", lambda name: nullcontext())
+        load(folder, "Generate", PrecisionPolicy(), GenerateSettings(), lambda name: nullcontext())
 
 
 def test_weights_have_the_format_that_was_asked_for(minilm: Path) -> None:
-    with ServerProcess(minilm, "embed", "Embed", "--dtype", "bfloat16") as server:
+    with ServerProcess(minilm, "embed", "Embed", "--precision", "BF16") as server:
         server.wait_ready()
-        assert next(line["dtype"] for line in server.log() if line["message"] == "weights loaded") == "bfloat16"
+        assert next(line["precision"] for line in server.log() if line["message"] == "weights loaded") == "BF16"
         vector = server.post("/v1/embeddings", input="high tide").json()["data"][0]["embedding"]
     assert sum(x * x for x in vector) == pytest.approx(1, abs=0.01)

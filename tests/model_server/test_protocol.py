@@ -41,9 +41,11 @@ def embedding(**fields: Any) -> EmbeddingRequest:
         ("stream_options.include_usage", {"stream": True, "stream_options": {"include_usage": 1}}),
         ("n", {"n": 2}),
         ("tools", {"tools": [{"type": "function"}]}),
-        ("logprobs", {"logprobs": True}),
+        ("logprobs", {"logprobs": 2}),
+        ("top_logprobs", {"logprobs": True, "top_logprobs": 21}),
+        ("top_k", {"top_k": -2}),
         ("response_format", {"response_format": {"type": "json_object"}}),
-        ("best_of", {"best_of": 1}),
+        ("best_of", {"best_of": 2}),
     ],
 )
 def test_chat_refusals_name_the_field(param: str, fields: dict[str, Any]) -> None:
@@ -56,6 +58,8 @@ def test_chat_refusals_name_the_field(param: str, fields: dict[str, Any]) -> Non
 def test_what_must_agree() -> None:
     with pytest.raises(RequestError, match="max_tokens and max_completion_tokens differ"):
         chat(max_tokens=1, max_completion_tokens=2)
+    with pytest.raises(RequestError, match="logprobs: true"):
+        chat(top_logprobs=3)
     with pytest.raises(RequestError, match="stream: true"):
         chat(stream_options={"include_usage": True})
 

@@ -74,6 +74,21 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     (pool(resources={"requests": {"cpu": True}}), ["spec.pools[0].resources.requests.cpu"]),
     (pool(nodeSelector={"a": 1}), ["spec.pools[0].nodeSelector.a", "string"]),
     ({"replicas": -1}, ["spec.replicas"]),
+    ({"batching": {"maxBatchSize": 0}}, ["spec.batching.maxBatchSize"]),
+    ({"batching": {"maxQueueDelayMilliseconds": -1}}, ["spec.batching.maxQueueDelayMilliseconds"]),
+    ({"batching": {"targetMemoryPercent": 101}}, ["spec.batching.targetMemoryPercent"]),
+    ({"priorities": [{"name": "Gold"}]}, ["spec.priorities[0].name"]),
+    ({"priorities": [{"name": "a"}, {"name": "a"}]}, ["spec.priorities[1]", "Duplicate"]),
+    ({"priorities": [{"name": f"c{number}"} for number in range(9)]}, ["spec.priorities"]),
+    ({"priorities": [{"name": "a", "reservedPercent": 101}]}, ["spec.priorities[0].reservedPercent"]),
+    ({"priorities": [{"name": "a", "sheddable": "yes"}]}, ["spec.priorities[0].sheddable", "boolean"]),
+    ({"priorities": [{"name": "a", "sheddable": 1}]}, ["spec.priorities[0].sheddable", "boolean"]),
+    (
+        {"priorities": [{"name": "a", "reservedPercent": 60}, {"name": "b", "reservedPercent": 41}]},
+        ["spec.priorities", "more than 100 percent"],
+    ),
+    ({"runtime": {"name": "VLLM"}, "batching": {"maxBatchSize": 8}}, ["spec.batching", "no pool has the runtime"]),
+    (pool(runtime={"name": "VLLM"}) | {"priorities": [{"name": "a"}]}, ["spec.priorities", "no pool has the runtime"]),
     (pool(replicas={"max": 2}) | {"replicas": 3}, ["spec.replicas", "spec.pools[0].replicas.max"]),
 ]
 
@@ -97,11 +112,19 @@ GOOD: list[dict[str, Any]] = [
     {"model": {"uri": "pvc://models/qwen3/8b.v2"}},
     {"model": {"uri": "file:///opt/models/chat"}},
     {"cache": {"claimName": "models"}} | pool(model={"uri": "s3://models/small"}),
+    {"precision": "INT8"},
     {"precision": "BF16", "runtime": {"name": "VLLM", "port": 8080, "env": [{"name": "A", "value": "b"}]}},
     pool(runtime={"name": "Custom", "image": "x/y", "command": ["serve"], "readinessPath": "/ok"}),
     pool(accelerator={"type": "DevicePlugin", "resourceName": "nvidia.com/gpu", "count": 8}, precision="FP8")
     | {"runtime": {"name": "SGLang"}},
     pool(update={"maxSurge": 0, "maxUnavailable": 1}),
+    {
+        "batching": {"maxBatchSize": 1, "maxQueueDelayMilliseconds": 0, "targetMemoryPercent": 100},
+        "priorities": [{"name": "a", "reservedPercent": 60}, {"name": "b", "reservedPercent": 40, "sheddable": True}],
+    },
+    {"runtime": {"name": "VLLM"}, "batching": {}, "priorities": [{"name": "a"}]}
+    | {"pools": [{"name": "gpu"}, {"name": "cpu", "runtime": {"name": "ModelServer"}}]},
+    {"runtime": {"name": "VLLM"}, "priorities": []},
     # the API server drops a null before it looks at the field
     {"replicas": None, "runtime": None},
     pool(replicas={"min": 2, "max": None}, nodeSelector={"a": None}),

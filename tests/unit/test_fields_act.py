@@ -54,6 +54,12 @@ EDITS: dict[str, Any] = {
     **{f"runtime.{field}": value for field, value in RUNTIME.items()},
     "cache.claimName": "others",
     "replicas": 3,
+    "batching.maxBatchSize": 8,
+    "batching.maxQueueDelayMilliseconds": 8,
+    "batching.targetMemoryPercent": 8,
+    "priorities[].name": "gold",
+    "priorities[].reservedPercent": 8,
+    "priorities[].sheddable": True,
     "pools[].name": "gpu",
     "pools[].tier": "Fallback",
     "pools[].model.uri": "hf://org/small",
@@ -92,6 +98,8 @@ SPEC = modelservice_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["p
 
 def edited(path: str, value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     base = BASE if path.startswith("pools[]") else GENERAL
+    if path.startswith("priorities[]"):
+        base = GENERAL | {"priorities": [{"name": "silver"}]}
     spec = copy.deepcopy(base)
     *parents, last = path.replace("[]", ".0").split(".")
     at: Any = spec

@@ -137,6 +137,6 @@ def test_build_is_deterministic_and_its_names_are_unique(name: str, pools: list[
     made = children_of(service)
     assert made == children_of(service)
     names = [(one["kind"], one["metadata"]["name"]) for one in made]
-    assert len(set(names)) == len(names) == 4 * len(pools) + 3
+    assert len(set(names)) == len(names) == 4 * len(pools) + 4
     assert all(len(text) <= 63 for kind, text in names if kind != "ControllerRevision")
     assert all(one["metadata"]["ownerReferences"][0]["uid"] == service.metadata.uid for one in made)

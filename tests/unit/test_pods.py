@@ -58,6 +58,12 @@ def test_vllm() -> None:
     assert "shared-memory" in [one["name"] for one in container["volumeMounts"]]
 
 
+@pytest.mark.parametrize("precision", ["FP32", "BF16", "FP16", "INT8", "W8A8"])
+def test_a_pool_of_model_servers_runs_in_its_own_precision(precision: str) -> None:
+    container = server(precision="FP32", pool={"precision": precision})
+    assert container["args"][-2:] == ["--precision", precision]
+
+
 def test_custom_is_what_its_author_wrote() -> None:
     runtime = {
         "name": "Custom",
@@ -128,7 +134,14 @@ def test_a_pool_with_another_runtime_takes_nothing_of_the_first() -> None:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ({"precision": "FP8"}, "spec.pools[cpu].precision: FP8 can't be had with runtime ModelServer"),
+        (
+            {"precision": "FP8"},
+            "spec.pools[cpu].precision: FP8 can't be had with runtime ModelServer, which takes: FP32, BF16, FP16, INT8",
+        ),
+        (
+            {"precision": "INT8", "runtime": {"name": "VLLM"}},
+            "spec.pools[cpu].precision: INT8 can't be had with runtime VLLM, which takes: FP32, BF16, FP16, FP8",
+        ),
         (
             {"runtime": {"name": "Custom", "image": "c"}, "precision": "BF16"},
             "spec.pools[cpu].precision: BF16 can't be had with runtime Custom, which takes: none",
@@ -167,7 +180,7 @@ def test_pvc() -> None:
 def test_file() -> None:
     made = pod(model={"uri": "file:///opt/model"})
     assert environment(made["containers"][0])["MODEL_PATH"] == "/opt/model"
-    assert [volume["name"] for volume in made["volumes"]] == ["tmp"]
+    assert [volume["name"] for volume in made["volumes"]] == ["tmp", "policy"]
 
 
 def test_hf_into_a_cache_claim() -> None:

@@ -113,7 +113,7 @@ async def test_everything_is_made_and_told_once(cluster: MemoryCluster) -> None:
     assert await reconcile(cluster) is None
     sent = [kind for kind, _ in cluster.sent]
     assert sent == [
-        *("ServiceAccount", "NetworkPolicy"),
+        *("ServiceAccount", "NetworkPolicy", "ConfigMap"),
         *("Deployment", "Service", "PodDisruptionBudget"),
         *("Service", "ControllerRevision"),
     ]

@@ -43,6 +43,8 @@ NEW = [
 ]
 SAME = [
     BASE | {"replicas": 3},
+    BASE | {"batching": {"maxBatchSize": 8}},
+    BASE | {"priorities": [{"name": "gold", "reservedPercent": 50}]},
     BASE | {"model": {"uri": "hf://org/model", "task": "Generate"}},
     BASE | {"runtime": {"name": None, "args": []}},
     with_pool(replicas={"min": 2, "max": 4}),

@@ -76,6 +76,13 @@ def test_ready() -> None:
     assert (made["observedGeneration"], made["replicas"], made["readyReplicas"], made["targetReplicas"]) == (3, 1, 1, 1)
 
 
+def test_what_a_pool_does_not_act_on_is_told() -> None:
+    pools = [{"name": "cpu"}, {"name": "gpu", "runtime": {"name": "Custom", "image": "c:1"}}]
+    made = status(spec={"model": {"uri": f"oci://{MODEL}"}, "pools": pools, "batching": {"maxBatchSize": 8}})
+    assert conditions(made)["Accepted"] == ("True", "Accepted")
+    assert message(made, "Accepted").endswith("; spec.batching can't be had with the runtime of pool gpu")
+
+
 def test_first_sight() -> None:
     made = conditions(status(deployment=None, pods=()))
     assert made["Available"] == ("False", "Starting")

@@ -132,11 +132,11 @@ def test_explain_prints_the_children(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["explain", str(ROOT / "examples/chat.yaml"), "--manifests", "--packages-claim=torch"]) == 0
     children = list(yaml.safe_load_all(capsys.readouterr().out))
     assert [one["kind"] for one in children] == [
-        *("ServiceAccount", "NetworkPolicy", "Deployment", "Service", "PodDisruptionBudget", "Service"),
+        *("ServiceAccount", "NetworkPolicy", "ConfigMap", "Deployment", "Service", "PodDisruptionBudget", "Service"),
         "ControllerRevision",
     ]
     assert "ownerReferences" not in children[0]["metadata"]
-    volumes = children[2]["spec"]["template"]["spec"]["volumes"]
+    volumes = children[3]["spec"]["template"]["spec"]["volumes"]
     assert {"claimName": "torch", "readOnly": True} in [one.get("persistentVolumeClaim") for one in volumes]
 
 

@@ -1,39 +1,54 @@
 """From a model folder to a model that runs. Nothing is fetched and no code of the folder is executed."""
 
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+from transformers import AutoModel, AutoModelForCausalLM
 from transformers.modeling_utils import PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from springtide_server import cgroup
+from springtide_server.engine import accuracy
 from springtide_server.engine.embed import POOLINGS, Embedder, Pooling
-from springtide_server.engine.generate import Generator
+from springtide_server.engine.engine import Phase
+from springtide_server.engine.fuse import check_compiler, fuse
+from springtide_server.engine.language import build
+from springtide_server.engine.lower import lower
+from springtide_server.engine.memory import measured
+from springtide_server.engine.runner import Runner
+from springtide_server.engine.settings import GenerateSettings
 from springtide_server.engine.tokenizer import Tokenizer
-from springtide_server.engine.work import Embed, Generate
 from springtide_server.errors import ModelError
 from springtide_server.folder import read_json
+from springtide_server.precision import Outcome, Plain, Precision, PrecisionPolicy
 from springtide_server.protocol import Task
 
-Phase = Callable[[str], AbstractContextManager[None]]
+DTYPES: dict[Plain, torch.dtype] = {"FP32": torch.float32, "BF16": torch.bfloat16, "FP16": torch.float16}
+
 log = logging.getLogger(__name__)
 
 
 class Loaded(NamedTuple):
     """A model with its tokenizer."""
 
-    model: Generator | Embedder
+    model: Runner | Embedder
     tokenizer: Tokenizer
 
 
-def load(folder: Path, task: Task, dtype: str, phase: Phase) -> Loaded:
-    """The model, warm. `dtype` is one of `DTYPES`; `phase(name)` times a part of the load; raises ModelError."""
+def load(
+    folder: Path,
+    task: Task,
+    policy: PrecisionPolicy,
+    generate: GenerateSettings,
+    phase: Phase,
+    report: Callable[[Outcome], None] = lambda _: None,
+) -> Loaded:
+    """The model, warm. `phase(name)` times a part of the load, `report` learns the precision; raises ModelError."""
     _set_up()
     model_type = read_json(folder / "config.json")["model_type"]
     if model_type not in CONFIG_MAPPING:
@@ -41,22 +56,65 @@ def load(folder: Path, task: Task, dtype: str, phase: Phase) -> Loaded:
             f"{folder / 'config.json'} names the architecture {model_type!r}, which transformers "
             f"{transformers.__version__} does not know; use another model or a newer model server"
         )
+    if policy.compile:
+        check_compiler(_device().type)
     with phase("tokenizer"):
         tokenizer = Tokenizer(folder)
         if task == "Generate" and not tokenizer.has_chat_template:
             raise ModelError(f"{folder} has no chat template; add chat_template.jinja, or use an instruct model")
-    with phase("weights"):
-        weights = _weights(folder, AutoModelForCausalLM if task == "Generate" else AutoModel, dtype)
-    model = _generator(folder, weights, tokenizer) if task == "Generate" else _embedder(folder, weights, tokenizer)
-    log.info("weights loaded", extra={"fields": {"dtype": str(weights.dtype).removeprefix("torch.")}})
+    plain = _plain(policy.asked)
+    module, measure = _read(folder, task, tokenizer, plain, phase)
+    context = _context_length(folder, module.config, tokenizer)
+    rows = [row[:context] for row in tokenizer.encode(accuracy.TEXTS)]
+    outcome = Outcome(policy.asked, plain, None)
+    if policy.asked == "INT8" or policy.asked == "W8A8":
+        with phase("precision"):
+            drop_of = accuracy.perplexity_drop if task == "Generate" else accuracy.cosine_drop
+            outcome = lower(folder, module, policy.asked, policy, plain, partial(measure, rows), drop_of)
+        if outcome.used == plain:
+            del module, measure  # before the next one takes its memory
+            module, measure = _read(folder, task, tokenizer, plain, phase)
+    report(outcome)
+    precision = f"{outcome.used} {_device().type}"
+    if task == "Embed":
+        embedder = _embedder(folder, module, tokenizer, precision)
+        if policy.compile:
+            with phase("compile"):
+                fuse(module, lambda count, tokens: embedder([[0] * tokens] * count), context)
+        with phase("warmup"):
+            accuracy.check_outputs(accuracy.vectors(embedder)(rows[:1]), folder, outcome.used)
+        return Loaded(embedder, tokenizer)
     with phase("warmup"):
-        # One pass allocates what the first request would otherwise wait for.
-        warmup = [0] * min(16, model.context_length - 1)
-        if isinstance(model, Generator):
-            list(model.run(Generate(warmup, 2, 0, 1, None, [])))
-        else:
-            list(model.run(Embed([warmup])))
-    return Loaded(model, tokenizer)
+        accuracy.check_outputs(measure(rows[:1]), folder, outcome.used)
+        memory = measured(_device(), generate.memory_percent)
+        ends = _end_tokens(module, tokenizer)
+        runner = build(module, generate, context, ends, memory, tokenizer.vocabulary, precision)
+    return Loaded(runner, tokenizer)
+
+
+def _plain(asked: Precision) -> Plain:
+    """The format of what isn't quantised, and of all if the quantised model is too bad."""
+    if asked == "FP32" or asked == "BF16" or asked == "FP16":
+        return asked
+    return "BF16" if _device().type == "cuda" else "FP32"
+
+
+def _read(
+    folder: Path, task: Task, tokenizer: Tokenizer, plain: Plain, phase: Phase
+) -> tuple[PreTrainedModel, accuracy.Measure]:
+    """The model, and how its accuracy is measured."""
+    with phase("weights"):
+        module = _weights(folder, AutoModelForCausalLM if task == "Generate" else AutoModel, DTYPES[plain])
+        accuracy.check_weights(module, folder, plain)
+    log.info("weights loaded", extra={"fields": {"precision": plain}})
+    if task == "Embed":
+        return module, accuracy.vectors(_embedder(folder, module, tokenizer, ""))
+    return module, accuracy.surprises(lambda row: _logits(module, row))
+
+
+def _logits(module: Any, row: Sequence[int]) -> torch.Tensor:
+    logits: torch.Tensor = module(input_ids=torch.tensor([list(row)], device=module.device)).logits[0]
+    return logits
 
 
 def _set_up() -> None:
@@ -73,12 +131,10 @@ def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _weights(folder: Path, kind: Any, dtype: str) -> PreTrainedModel:
-    if dtype == "auto":
-        dtype = "bfloat16" if _device().type == "cuda" else "float32"
+def _weights(folder: Path, kind: Any, dtype: torch.dtype) -> PreTrainedModel:
     model, report = kind.from_pretrained(
         folder,
-        dtype=getattr(torch, dtype),
+        dtype=dtype,
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,
@@ -92,22 +148,22 @@ def _weights(folder: Path, kind: Any, dtype: str) -> PreTrainedModel:
     return ready
 
 
-def _generator(folder: Path, model: Any, tokenizer: Tokenizer) -> Generator:
+def _end_tokens(model: Any, tokenizer: Tokenizer) -> frozenset[int]:
     ends = model.generation_config.eos_token_id
     named = ends if isinstance(ends, list) else [ends]
-    end_tokens = frozenset(token for token in [*named, tokenizer.end_token] if token is not None)
-    return Generator(model, tokenizer.decode, end_tokens, _context_length(folder, model.config, tokenizer))
+    return frozenset(token for token in [*named, tokenizer.end_token] if token is not None)
 
 
-def _embedder(folder: Path, model: Any, tokenizer: Tokenizer) -> Embedder:
+def _embedder(folder: Path, model: Any, tokenizer: Tokenizer, precision: str) -> Embedder:
     pooling, normalize = _sentence_transformers_modules(folder)
     length = _context_length(folder, model.config, tokenizer)
-    return Embedder(model, pooling, normalize, tokenizer.padding_token, length)
+    return Embedder(model, pooling, normalize, tokenizer.padding_token, length, precision)
 
 
-def _context_length(folder: Path, config: AutoConfig, tokenizer: Tokenizer) -> int:
+def _context_length(folder: Path, config: Any, tokenizer: Tokenizer) -> int:
     """The smallest of what the model's positions, its tokenizer and sentence-transformers' file allow, in tokens."""
     limits = [tokenizer.max_length, getattr(config, "max_position_embeddings", None)]
+    limits.append(getattr(config, "sliding_window", None))  # within a window all attention is full
     limits.append((read_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length"))
     return min(limit for limit in limits if limit)
 

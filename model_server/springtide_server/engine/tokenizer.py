@@ -52,3 +52,7 @@ class Tokenizer:
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of the tokens, special ones left out."""
         return self._backend.decode(list(tokens), skip_special_tokens=True)
+
+    def piece(self, token: int) -> str:
+        """Text of one token by itself, special ones written out."""
+        return self._backend.decode([token], skip_special_tokens=False)

@@ -5,6 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from springtide.api.base import GROUP, ApiModel, Int32
+from springtide.api.batching import POLICY_RULES, Batching, Priorities
 from springtide.api.conditions import ModelServiceStatus
 from springtide.api.model import MODEL_RULES, Cache, Model
 from springtide.api.pools import POOL_RULES, Pool
@@ -22,8 +23,9 @@ class ModelServiceSpec(ApiModel):
     model: Annotated[Model, Rules(*MODEL_RULES)] = Field(description="The model that is served.")
     precision: Precision | None = Field(
         default=None,
-        description="The number format that the model runs in, where a pool says nothing else. FP8 is for VLLM and "
-        "SGLang. Default: the runtime's choice.",
+        description="The number format that the model runs in, where a pool says nothing else. INT8 has weights of 8 "
+        "bits, W8A8 activations as well: both are for ModelServer, which measures what they cost when it loads. FP8 is "
+        "for VLLM and SGLang. Default: the runtime's choice.",
     )
     runtime: Annotated[Runtime, Rules(IMAGE_RULE)] = Field(
         default_factory=Runtime, description="What runs the model, where a pool says nothing else."
@@ -33,6 +35,16 @@ class ModelServiceSpec(ApiModel):
         min_length=1,
         max_length=16,
         description="The pools of replicas. The first one is what kubectl scale acts on.",
+    )
+    batching: Batching | None = Field(
+        default=None,
+        description="What pools of the runtime ModelServer compute together. A change restarts no pod.",
+    )
+    priorities: Priorities = Field(
+        default=(),
+        max_length=8,
+        description="The classes of requests in pools of the runtime ModelServer, the best first. A change restarts no "
+        "pod. Default: the server's: critical with 20 percent reserved, standard, and background, which is sheddable.",
     )
     replicas: Int32 | None = Field(
         default=None,
@@ -82,6 +94,7 @@ SPEC_RULES = (
         ),
         ".cache",
     ),
+    *POLICY_RULES,
 )
 
 

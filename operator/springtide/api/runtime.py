@@ -8,7 +8,7 @@ from springtide.api.base import ATOMIC_LIST, ApiModel, Int32
 from springtide.api.rules import ListMap, Rule
 
 RuntimeName = Literal["ModelServer", "VLLM", "SGLang", "Custom"]
-Precision = Literal["FP32", "BF16", "FP16", "FP8"]
+Precision = Literal["FP32", "BF16", "FP16", "FP8", "INT8", "W8A8"]
 Text = Annotated[str, Field(max_length=4096)]
 HttpPath = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^/\S*$")]
 

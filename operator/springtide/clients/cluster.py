@@ -32,9 +32,10 @@ REVISION = Kind("apps/v1", "ControllerRevision", "controllerrevisions")
 ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
 NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 EVENT = Kind("events.k8s.io/v1", "Event", "events")
 LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
-CHILDREN = (DEPLOYMENT, SERVICE, REVISION, ACCOUNT, NETWORK_POLICY, DISRUPTION_BUDGET)
+CHILDREN = (DEPLOYMENT, SERVICE, REVISION, ACCOUNT, NETWORK_POLICY, DISRUPTION_BUDGET, CONFIG_MAP)
 
 
 class Objects(Protocol):

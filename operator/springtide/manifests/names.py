@@ -25,6 +25,11 @@ def account_name(service: str) -> str:
     return f"{service}-model-server"
 
 
+def policy_name(service: str) -> str:
+    """Return the name of the ConfigMap that a service's pods read while they run."""
+    return f"{service}-runtime-policy"
+
+
 def service_labels(service: ModelService) -> dict[str, str]:
     """Return the labels of every child."""
     name = service.metadata.name

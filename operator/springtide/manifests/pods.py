@@ -6,9 +6,16 @@ from typing import Any
 from springtide.api.modelservice import ModelService
 from springtide.api.quantity import canonical
 from springtide.manifests.delivery import Delivery, deliver
-from springtide.manifests.names import ONLINE_LABEL, REVISION_LABEL, account_name, pool_labels, pool_selector
+from springtide.manifests.names import (
+    ONLINE_LABEL,
+    REVISION_LABEL,
+    account_name,
+    policy_name,
+    pool_labels,
+    pool_selector,
+)
 from springtide.manifests.resolve import ResolvedPool
-from springtide.manifests.runtimes import ROUTE_SECONDS
+from springtide.manifests.runtimes import POLICY_FOLDER, ROUTE_SECONDS
 from springtide.manifests.settings import Settings
 
 CONTAINER = "model-server"
@@ -44,7 +51,7 @@ def pod_template(service: ModelService, pool: ResolvedPool, revision: str, setti
         "securityContext": _security(pool),
         "topologySpreadConstraints": [_spread(service.metadata.name, pool.name)],
         "containers": [common | _server(service.metadata.name, pool, delivery, settings)],
-        "volumes": _volumes(pool, delivery, settings),
+        "volumes": _volumes(service.metadata.name, pool, delivery, settings),
     }
     if delivery.init_containers:
         spec["initContainers"] = delivery.init_containers
@@ -113,6 +120,8 @@ def _server(service: str, pool: ResolvedPool, delivery: Delivery, settings: Sett
         container["args"] = list(runtime.args)
     if not pool.profile.stays:
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": ROUTE_SECONDS}}}
+    if pool.profile.takes_policy:
+        container["volumeMounts"].append({"name": "policy", "mountPath": POLICY_FOLDER, "readOnly": True})
     if pool.profile.shared_memory:
         container["volumeMounts"].append({"name": "shared-memory", "mountPath": "/dev/shm"})  # noqa: S108
     if _with_packages(pool, settings):
@@ -157,8 +166,11 @@ def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
     }
 
 
-def _volumes(pool: ResolvedPool, delivery: Delivery, settings: Settings) -> list[dict[str, Any]]:
+def _volumes(service: str, pool: ResolvedPool, delivery: Delivery, settings: Settings) -> list[dict[str, Any]]:
     volumes = [*delivery.volumes, {"name": "tmp", "emptyDir": {}}]
+    if pool.profile.takes_policy:
+        # There whether or not anything is said, so that no pod has to restart when it is. Nobody waits for it.
+        volumes.append({"name": "policy", "configMap": {"name": policy_name(service), "optional": True}})
     if pool.profile.shared_memory:
         volumes.append({"name": "shared-memory", "emptyDir": {"medium": "Memory"}})
     if _with_packages(pool, settings):

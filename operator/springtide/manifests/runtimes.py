@@ -16,6 +16,9 @@ Words = tuple[str, ...]
 # Once told to stop, a pod serves on until every node's rules have learnt that it is gone.
 ROUTE_SECONDS = 5
 
+# Where a server finds what it is to do from now on; the file comes and changes with a ConfigMap.
+POLICY_FOLDER, POLICY_FILE = "/etc/springtide", "policy.json"
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -23,7 +26,7 @@ class Profile:
 
     A task or a precision that is missing here is one that the runtime can't do; "" is the precision of a service that
     names none. `stays` is whether the server itself keeps serving for a while when it is told to stop; for the others
-    the kubelet waits.
+    the kubelet waits. `takes_policy` is whether it acts by POLICY_FILE while it runs.
     """
 
     command: Words = ()
@@ -40,16 +43,20 @@ class Profile:
     drain_seconds: int = 30
     stays: bool = False
     shared_memory: bool = False
+    takes_policy: bool = False
 
 
 # The root is read-only and the user has no name, so libraries that keep caches in a home need to be told of one.
 _HOME = {"HOME": "/tmp", "USER": "springtide"}  # noqa: S108
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
-_ANY_PRECISION: Mapping[Precision | str, Words] = {
+_OURS: tuple[Precision, ...] = ("FP32", "BF16", "FP16", "INT8", "W8A8")
+# INT8 is missing: both take it only from a folder that somebody has quantised before, and then need not be told.
+_THEIRS: Mapping[Precision | str, Words] = {
     "": (),
     "FP32": ("--dtype", "float32"),
     "BF16": ("--dtype", "bfloat16"),
     "FP16": ("--dtype", "float16"),
+    "FP8": ("--quantization", "fp8"),
 }
 
 PROFILES: Mapping[RuntimeName, Profile] = {
@@ -61,13 +68,15 @@ PROFILES: Mapping[RuntimeName, Profile] = {
             *("--port", "$(PORT)"),
             *("--drain-seconds", str(ROUTE_SECONDS)),
             *("--shutdown-seconds", "$(DRAIN_SECONDS)"),
+            *("--policy", f"{POLICY_FOLDER}/{POLICY_FILE}"),
         ),
         tasks={"Generate": ("--task", "Generate"), "Embed": ("--task", "Embed")},
-        precisions=_ANY_PRECISION,
+        precisions={"": (), **{one: ("--precision", one) for one in _OURS}},
         environment=_HOME,
         readiness_path="/readyz",
         liveness_path="/healthz",
         stays=True,
+        takes_policy=True,
     ),
     "VLLM": Profile(
         command=("vllm", "serve"),
@@ -79,7 +88,7 @@ PROFILES: Mapping[RuntimeName, Profile] = {
             *("--shutdown-timeout", "$(DRAIN_SECONDS)"),
         ),
         tasks={"Generate": (), "Embed": ("--runner", "pooling")},
-        precisions={**_ANY_PRECISION, "FP8": ("--quantization", "fp8")},
+        precisions=_THEIRS,
         split=("--tensor-parallel-size", "$(ACCELERATORS)"),
         environment={**_HOME, **_OFFLINE, "VLLM_NO_USAGE_STATS": "1"},
         shared_memory=True,
@@ -94,7 +103,7 @@ PROFILES: Mapping[RuntimeName, Profile] = {
             "--enable-metrics",
         ),
         tasks={"Generate": (), "Embed": ("--is-embedding",)},
-        precisions={**_ANY_PRECISION, "FP8": ("--quantization", "fp8")},
+        precisions=_THEIRS,
         split=("--tp-size", "$(ACCELERATORS)"),
         environment={**_HOME, **_OFFLINE},
         shared_memory=True,

@@ -5,6 +5,7 @@ from typing import Any
 
 from springtide.api.errors import SpringtideError
 from springtide.api.modelservice import ModelService
+from springtide.manifests.batching import unheeded
 from springtide.manifests.names import pool_selector, selector_text
 from springtide.manifests.revisions import PoolPlan
 from springtide.manifests.services import service_url
@@ -26,13 +27,13 @@ def compute_status(
 
     `deployments` is by pool, `now` in RFC 3339, `silence` why nothing answers through the route (see `available`).
     """
-    pods = list(pods)
+    pods, plans = list(pods), list(plans)
     pools = [
         PoolView(plan, deployments.get(plan.pool.name), [pod for pod in pods if pod.pool == plan.pool.name])
         for plan in plans
     ]
     generation = service.metadata.generation
-    judged = accepted(error)
+    judged = accepted(error, unheeded(service, plans))
     serving = available(pools, silence)
     summary = ready(judged, serving, pools)
     first = pools[0]

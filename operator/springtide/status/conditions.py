@@ -57,10 +57,14 @@ class PoolView:
         return find_cause(self.plan, self.deployment, self.pods)
 
 
-def accepted(error: SpringtideError | None) -> Finding:
-    """Accepted: the spec is valid, its children could be written and what it refers to is there."""
+def accepted(error: SpringtideError | None, unheeded: str = "") -> Finding:
+    """Accepted: the spec is valid, its children could be written and what it refers to is there.
+
+    `unheeded` names what pods can't act on; empty when there is nothing of that.
+    """
     if error is None:
-        return Finding("Accepted", "True", "Accepted", "the spec is valid and its objects are in place")
+        done = "the spec is valid and its objects are in place"
+        return Finding("Accepted", "True", "Accepted", f"{done}; {unheeded}" if unheeded else done)
     if isinstance(error, Unavailable) or error.reason in {"InternalError", "Conflict"}:
         return Finding("Accepted", "Unknown", error.reason, str(error))
     return Finding("Accepted", "False", error.reason, str(error))

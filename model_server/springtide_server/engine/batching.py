@@ -1,0 +1,133 @@
+"""When to run which rows together. Decides from values alone: no torch, no clock, no threads.
+
+Let w be the expected time until the next request, n the rows that wait, a what one more row adds to the batch and b
+what each batch costs whatever its size. Waiting delays n rows by w + a each, and saves the next row b - w: without it
+the row would wait for this batch, and then for one of its own. So wait only if b - w > n·(w + a), and within bounds.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Generic
+
+from springtide_server.engine.cost import Costs, bucket
+from springtide_server.engine.queue import E, PriorityQueue, Row
+
+WASTE = 1.25  # times the real tokens may be padded; more only where it costs less than a batch of its own
+RATE_SECONDS = 1.0  # over which the rate of arrivals is averaged
+RECOVERY = 1.02  # growth of the cap with each batch that shows that it is too low
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Upper bounds of a batch: rows, padded tokens, and the seconds that its first row may be kept waiting."""
+
+    rows: int
+    tokens: int
+    delay: float
+
+
+@dataclass(frozen=True)
+class Run(Generic[E]):
+    """Compute these rows now."""
+
+    rows: list[Row[E]]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Do nothing before this time, or before the next request comes."""
+
+    until: float
+
+
+class Arrivals:
+    """How often requests come: an average that fades."""
+
+    def __init__(self) -> None:
+        self._rate, self._last = 0.0, -math.inf
+
+    def observe(self, now: float) -> None:
+        """One came."""
+        self._rate, self._last = self._faded(now) + 1 / RATE_SECONDS, now
+
+    def gap(self, now: float) -> float:
+        """Seconds until the next, expected. The longer none has come, the longer."""
+        rate = self._faded(now)
+        return max(1 / rate, now - self._last) if rate > 0 else math.inf
+
+    def _faded(self, now: float) -> float:
+        return self._rate * math.exp(-max(0.0, now - self._last) / RATE_SECONDS)
+
+
+class Batch(Generic[E]):
+    """A batch being put together: the rows that fit."""
+
+    def __init__(self, limit: int, costs: Costs, available: float) -> None:
+        self._limit, self._costs, self._available = limit, costs, available
+        self.rows, self.longest, self.tokens = 0, 0, 0
+        self._facts: dict[int, tuple[float, float, float]] = {}
+
+    def fits(self, row: Row[E], must: bool) -> bool:
+        """Whether the row joins. The first always does, however long it is: alone it fits or it fails."""
+        rows, longest = self.rows + 1, max(self.longest, row.length)
+        padded, tokens = rows * longest, self.tokens + row.length
+        if self.rows:
+            cap, token_seconds, overhead = self._facts_of(longest)
+            if padded > cap:
+                return False
+            if not must and padded > WASTE * tokens and (padded - tokens) * token_seconds > overhead:
+                return False
+        self.rows, self.longest, self.tokens = rows, longest, tokens
+        return True
+
+    def _facts_of(self, longest: int) -> tuple[float, float, float]:
+        """Most padded tokens, seconds a token and seconds a batch: looked up once, since hundreds of rows are tried."""
+        size = bucket(longest)
+        if size not in self._facts:
+            cap = min(float(self._limit), self._costs.tokens_within(self._available, size))
+            self._facts[size] = cap, self._costs.token_seconds(size), self._costs.overhead(size)
+        return self._facts[size]
+
+
+class Policy:
+    """Decides, and learns from what came of it."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.costs = Costs()
+        self.arrivals = Arrivals()
+        self.token_limit = float(limits.tokens)
+        """At present: less than the setting after memory ran out."""
+
+    def decide(self, queue: PriorityQueue[E], now: float, available: float) -> Run[E] | Wait | None:
+        """What to do while the model is free; None when nothing waits. `available` is in bytes."""
+        batch: Batch[E] = Batch(int(self.token_limit), self.costs, available)
+        rows = queue.pick(self.limits.rows, batch.fits)
+        if not rows:
+            return None
+        full = len(rows) == self.limits.rows or len(rows) < queue.rows
+        until = None if full else self._worth_waiting(rows, batch, now)
+        return Run(rows) if until is None else Wait(until)
+
+    def _worth_waiting(self, rows: list[Row[E]], batch: Batch[E], now: float) -> float | None:
+        """Until when, or None."""
+        gap = self.arrivals.gap(now)
+        until = now + gap
+        if until > min(row.entry.arrival for row in rows) + self.limits.delay:
+            return None
+        added = self.costs.token_seconds(batch.longest) * batch.longest
+        if self.costs.overhead(batch.longest) - gap <= batch.rows * (gap + added):
+            return None
+        done = until + self.costs.seconds(batch.rows + 1, batch.longest)
+        deadlines = [row.entry.deadline for row in rows if row.entry.deadline is not None]
+        return until if done <= min(deadlines, default=math.inf) else None
+
+    def ran(self, rows: int, longest: int, seconds: float, peak_bytes: int | None) -> None:
+        """A batch went well."""
+        self.costs.observe(rows, longest, seconds, peak_bytes)
+        if 2 * rows * longest >= self.token_limit:
+            self.token_limit = min(float(self.limits.tokens), self.token_limit * RECOVERY)
+
+    def ran_out_of_memory(self, rows: int, longest: int) -> None:
+        """A batch of this size was too much: half of it is allowed from now on."""
+        self.token_limit = max(1.0, min(self.token_limit, rows * longest / 2))
