@@ -61,24 +61,24 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     peers = [name for name in KINDS if name != OURS]
     add("--peers", type=lambda text: text.split(","), help=f"some of {','.join(peers)} (all)")
-    add("--full", action="store_true", help="sweep over all rows and waits: some 45 minutes more")
+    add("--full", action="store_true", help="sweep over all rows and waits: some 15 minutes more")
     add("--quick", action="store_true", help="two peers, no sweep, one short round: shows that it works, no figures")
-    add("--rounds", type=int, help="of everything between sweep and overload (3)")
+    add("--rounds", type=int, help="of everything between sweep and overload (2)")
     add("--steps", type=int, help="of the search for the highest rate (4)")
     add("--seconds", type=float, help="of one load (4)")
-    add("--warm-up-seconds", type=float, help="before the first one; BentoML learns for that long (6)")
-    add("--overload-seconds", type=float, help="(15)")
+    add("--warm-up-seconds", type=float, help="before the first one; BentoML learns for that long (5)")
+    add("--overload-seconds", type=float, help="(12)")
     add("--slo-milliseconds", type=int, default=0, help="0: ten times the fastest answer to a client that is alone")
     add("--server-cores", default="0", help="a list like taskset's")
     add("--generator-cores", default="1", help="the same; none of the server's")
     asked = parser.parse_args()
     defaults = {
         "peers": peers,
-        "rounds": 3,
+        "rounds": 2,
         "steps": 4,
         "seconds": 4.0,
-        "warm_up_seconds": 6.0,
-        "overload_seconds": 15.0,
+        "warm_up_seconds": 5.0,
+        "overload_seconds": 12.0,
     }
     for name, value in (defaults | (QUICK if asked.quick else {})).items():
         if getattr(asked, name) is None:

@@ -62,6 +62,7 @@ class Kind:
             "OMP_NUM_THREADS": str(settings.threads),
             "TOKENIZERS_PARALLELISM": "false",
             "HF_HUB_OFFLINE": "1",
+            "TMPDIR": settings.scratch,
             "BENTOML_HOME": settings.scratch,
             "BENTOML_DO_NOT_TRACK": "True",
             "RAY_USAGE_STATS_ENABLED": "0",
