@@ -253,6 +253,25 @@ async def test_memory_that_runs_out_makes_steps_smaller_and_loses_nobody() -> No
         assert engine._limits.tokens <= 32
 
 
+async def test_a_token_that_is_no_text_fails_only_its_request() -> None:
+    model = llama()
+    first, second = prompts(2)
+    strange = expected(model, first, 3)[2]
+    assert strange not in expected(model, second, 12)
+    with started(model) as (engine, _):
+        decode = engine.tokenizer.decode
+
+        def picky(tokens: Several[int]) -> str:
+            assert strange not in tokens
+            return decode(tokens)
+
+        engine.tokenizer.decode = picky  # type: ignore[method-assign]
+        jobs = [engine.submit(generate(prompt), Terms(1)) for prompt in (first, second)]
+        found = await asyncio.gather(*map(tokens_of, jobs), return_exceptions=True)
+    assert isinstance(found[0], RequestError) and found[0].status == 500
+    assert found[1] == expected(llama(), second, 12)
+
+
 async def test_what_never_fits_is_told_so() -> None:
     first, second = prompts(2)
 

@@ -123,6 +123,7 @@ class GenerateEngine(QueueEngine[GenerateModel]):
     def _compute(self, model: GenerateModel, step: list[Sequence], copies: Several[Copy]) -> None:
         """Run the step; one that fails is split until only the sequence at fault fails."""
         self.pulse.beat()
+        start = time.monotonic()
         try:
             wait = model.launch(step, copies)
             self._deliver(model)  # what the step before gave, while this one computes
@@ -134,6 +135,7 @@ class GenerateEngine(QueueEngine[GenerateModel]):
                 raise
             refusal = self._failed(step, error)
         else:
+            self._metrics.step_seconds.observe(time.monotonic() - start)
             self._advance(model, step, tokens)
             return
         # Not inside `except`: the error holds the frames, and those the tensors, of what was tried.
@@ -189,7 +191,12 @@ class GenerateEngine(QueueEngine[GenerateModel]):
             writing = self._writing.get(one)
             if writing is None:  # it ended at a stop string, or its reader has left
                 continue
-            delta = writing.answer.push(token.token, token.logprob)
+            try:
+                delta = writing.answer.push(token.token, token.logprob)
+            except Exception:  # it must not end the others, nor count as a fault of the next step
+                log.exception("a token could not be turned into text")
+                one.job.fail(internal_error())
+                continue
             if delta.tokens > writing.tokens:
                 self._clock(writing, now)
             last = delta.finish_reason is not None
