@@ -77,7 +77,7 @@ class Springtide:
         return self.policy.decide(self.queue, now, PLENTY)
 
     def ran(self, rows: int, longest: int, seconds: float) -> None:
-        self.policy.ran(rows, longest, seconds, None)
+        self.policy.ran(rows * longest, longest, seconds, None)
         self.admission.ends(seconds)
 
 
@@ -125,7 +125,7 @@ def simulate(server: Springtide, load: Load, seconds: Seconds) -> Outcome:
             running = decision.rows
             server.queue.take(running)
             longest = max(row.length for row in running)
-            server.admission.begins(running, now + server.policy.costs.seconds(len(running), longest))
+            server.admission.begins(running, now + server.policy.costs.seconds(len(running) * longest, longest))
             took = seconds(len(running), longest) * chance.uniform(0.95, 1.05)
             shape = len(running), longest, took
             outcome.batches += 1

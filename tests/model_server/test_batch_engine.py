@@ -46,6 +46,7 @@ class Summing:
 
     fail: Callable[[Sequence[Sequence[int]]], None] = lambda rows: None
     context_length: int = 512
+    packs = False
     device: object = None
     batches: list[list[list[int]]] = field(default_factory=list)
     go: threading.Event = field(default_factory=threading.Event)

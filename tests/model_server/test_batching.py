@@ -18,7 +18,7 @@ def learned(limits: Limits, slope: float = A, base: float = B) -> Policy:
     policy = Policy(limits)
     for length in (16, 64, 256, 1024):
         for rows in range(1, 60):
-            policy.ran(rows, length, base + slope * rows * length, rows * length * 1000)
+            policy.ran(rows * length, length, base + slope * rows * length, rows * length * 1000)
     return policy
 
 
@@ -106,7 +106,9 @@ def test_caps_and_deadlines_hold(
             assert now < decision.until <= delay
             waiting = [length for length in lengths if queue.rows == len(lengths)]
             # Whoever waits could still be in time after the wait, with the row that is waited for.
-            done_at = decision.until + policy.costs.seconds(queue.rows + 1, max(waiting, default=0))
+            done_at = decision.until + policy.costs.seconds(
+                (queue.rows + 1) * max(waiting, default=0), max(waiting, default=0)
+            )
             assert deadline is None or not waiting or done_at <= deadline
             now = decision.until
             continue
@@ -115,7 +117,7 @@ def test_caps_and_deadlines_hold(
         assert 1 <= len(chosen) <= rows
         if len(chosen) > 1:
             assert padded <= tokens
-            assert not padded or policy.costs.bytes(len(chosen), max(chosen)) <= available * 1.0001
+            assert not padded or policy.costs.bytes(padded, max(chosen)) <= available * 1.0001
             wasted = (padded - sum(chosen)) * policy.costs.token_seconds(max(chosen))
             assert padded <= WASTE * sum(chosen) or wasted <= policy.costs.overhead(max(chosen))
         queue.take(decision.rows)
@@ -141,20 +143,20 @@ def test_similar_lengths_go_together_where_tokens_cost() -> None:
 
 def test_memory_that_ran_out_halves_the_cap_which_recovers_slowly() -> None:
     policy = learned(Limits(64, 4096, 0))
-    policy.ran_out_of_memory(32, 64)
+    policy.ran_out_of_memory(32 * 64)
     assert policy.token_limit == 1024
-    policy.ran_out_of_memory(32, 16)
+    policy.ran_out_of_memory(32 * 16)
     assert policy.token_limit == 256
     assert len(lengths_of(policy.decide(filled(*[64] * 32), 0, PLENTY))) == 4
-    policy.ran(1, 16, 0.005, None)  # a small batch proves nothing
+    policy.ran(16, 16, 0.005, None)  # a small batch proves nothing
     assert policy.token_limit == 256
     batches = 0
     while policy.token_limit < 4096:
         size = len(lengths_of(policy.decide(filled(*[16] * 64), 0, PLENTY)))
-        policy.ran(size, 16 if size < 64 else 64, 0.005, None)
+        policy.ran(size * (16 if size < 64 else 64), 16 if size < 64 else 64, 0.005, None)
         batches += 1
     assert 100 < batches < 200
     for _ in range(100):
-        policy.ran_out_of_memory(1, 1)
+        policy.ran_out_of_memory(1)
     assert policy.token_limit == 1 and not math.isnan(policy.token_limit)
     assert lengths_of(policy.decide(filled(64, 64), 0, PLENTY)) == [64]

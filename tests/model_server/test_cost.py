@@ -19,7 +19,7 @@ def test_buckets_are_powers_of_two(length: int) -> None:
 
 def test_day_one_has_an_answer() -> None:
     costs = Costs()
-    assert 0 < costs.seconds(1, 16) < costs.seconds(64, 16) < costs.seconds(64, 512)
+    assert 0 < costs.seconds(16, 16) < costs.seconds(64 * 16, 16) < costs.seconds(64 * 512, 512)
     assert 0 < costs.tokens_within(1 << 30, 16) < math.inf
 
 
@@ -65,15 +65,15 @@ def test_predictions_are_finite_and_never_negative(seen: list[tuple[int, float]]
 def test_a_new_bucket_begins_as_its_neighbour() -> None:
     costs = Costs()
     for rows in range(1, 40):
-        costs.observe(rows, 128, 0.001 + 1e-6 * rows * 128, None)
+        costs.observe(rows * 128, 128, 0.001 + 1e-6 * rows * 128, None)
     assert costs.overhead(256) == pytest.approx(0.001, rel=0.1)
 
 
 def test_bytes_are_learned_and_have_a_margin() -> None:
     costs = Costs()
     for rows in range(1, 60):
-        costs.observe(rows, 64, 0.01, 1_000_000 + 5_000 * rows * 64)
-    needed = costs.bytes(32, 64)
+        costs.observe(rows * 64, 64, 0.01, 1_000_000 + 5_000 * rows * 64)
+    needed = costs.bytes(32 * 64, 64)
     assert needed == pytest.approx(MARGIN * (1_000_000 + 5_000 * 32 * 64), rel=0.05)
     assert costs.tokens_within(needed, 64) == pytest.approx(32 * 64)
     assert costs.tokens_within(0, 64) == costs.tokens_within(-1e9, 64) == 0

@@ -29,6 +29,7 @@ class Blocking:
     """Both kinds of model. Each step waits until it is let through, once there is a gate."""
 
     context_length = 512
+    packs = False
     device = None
 
     def __init__(self) -> None:

@@ -189,12 +189,31 @@ def has_varlen(device: torch.device, dtype: torch.dtype) -> bool:
 def varlen(query: torch.Tensor, cache: torch.Tensor, prompts: Prompts, scale: float) -> torch.Tensor:
     """Several tokens of each of several sequences, [tokens, heads, size], over all before each."""
     keys, values = (cache[kind].index_select(0, prompts.slots) for kind in (0, 1))
+    bounds = prompts.starts, prompts.slot_starts, prompts.most, prompts.most_slots
+    return varlen_attention(query, keys, values, *bounds, scale, causal=True)
+
+
+def varlen_attention(
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    starts: torch.Tensor,
+    key_starts: torch.Tensor,
+    most: int,
+    most_keys: int,
+    scale: float | None,
+    causal: bool,
+) -> torch.Tensor:
+    """Rows one after the other: queries [tokens, heads, size], keys and values [tokens, key heads, size]."""
     options: dict[str, Any] = {"enable_gqa": True}
     if "enable_gqa" not in VARLEN:  # before torch 2.12
         group = query.shape[1] // keys.shape[1]
         keys, values, options = keys.repeat_interleave(group, 1), values.repeat_interleave(group, 1), {}
-    bounds = prompts.starts, prompts.slot_starts, prompts.most, prompts.most_slots
-    return varlen_attn(query, keys, values, *bounds, scale=scale, window_size=(-1, 0), **options)  # type: ignore[return-value]
+    window = (-1, 0) if causal else (-1, -1)
+    found = varlen_attn(
+        query, keys, values, starts, key_starts, most, most_keys, scale=scale, window_size=window, **options
+    )
+    return found  # type: ignore[return-value]
 
 
 AttentionInterface.register(NAME, attend)

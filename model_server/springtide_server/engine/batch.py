@@ -26,6 +26,8 @@ class BatchModel(Protocol):
     """What this engine runs."""
 
     context_length: int
+    packs: bool
+    """Whether rows are computed without padding."""
 
     @property
     def device(self) -> object:
@@ -67,6 +69,7 @@ class BatchEngine(QueueEngine[BatchModel]):
 
     def _prepare(self, model: BatchModel) -> None:
         self._memory = self._memory_of(model.device)
+        self._policy.packs = model.packs
         start = time.monotonic()
         with self._phase("calibration"):
             for rows, tokens in CALIBRATION:
@@ -78,7 +81,7 @@ class BatchEngine(QueueEngine[BatchModel]):
                 except Exception as error:
                     if not is_out_of_memory(error):
                         raise
-                    self._policy.ran_out_of_memory(rows, tokens)
+                    self._policy.ran_out_of_memory(rows * tokens)
         if (available := self._memory.available()) <= 0:
             fields = {"available_bytes": int(available)}
             log.warning("no memory is left for batches: rows run one by one", extra={"fields": fields})
@@ -110,8 +113,9 @@ class BatchEngine(QueueEngine[BatchModel]):
                     rows = decision.rows
                     fresh = {row.entry: None for row in rows if not row.entry.begun}
                     self._queue.take(rows)
-                    longest = max(row.length for row in rows)
-                    self._admission.begins(rows, now + self._policy.costs.seconds(len(rows), longest))
+                    lengths = [row.length for row in rows]
+                    takes = self._policy.costs.seconds(self._policy.computed(lengths), max(lengths))
+                    self._admission.begins(rows, now + takes)
                     break
                 self._changed.wait(None if decision is None else max(0.0, decision.until - now))
         self._waited(fresh)
@@ -145,19 +149,19 @@ class BatchEngine(QueueEngine[BatchModel]):
         seconds = time.monotonic() - start
         if len(results) != len(inputs):
             raise ValueError(f"the model gave {len(results)} results for {len(inputs)} rows")
-        longest, tokens = max(map(len, inputs)), sum(map(len, inputs))
+        lengths = [len(row) for row in inputs]
+        metrics, tokens, computed = self._metrics, sum(lengths), self._policy.computed(lengths)
         with self._changed:
-            self._policy.ran(len(inputs), longest, seconds, self._memory.peak())
-        metrics, padded = self._metrics, len(inputs) * longest
+            self._policy.ran(computed, max(lengths), seconds, self._memory.peak())
         metrics.batch_rows.observe(len(inputs))
         metrics.batch_fill.observe(len(inputs) / self._policy.limits.rows)
         metrics.batch_seconds.observe(seconds)
-        metrics.batch_padding.observe(1 - tokens / padded if padded else 0)
+        metrics.batch_padding.observe(1 - tokens / computed if computed else 0)
         return results
 
     def _failed(self, rows: list[Row[Job]], error: Exception) -> RequestError:
         """Note it; gives the answer for a row that failed alone."""
-        longest = max(row.length for row in rows)
+        tokens = self._policy.computed([row.length for row in rows])
         if not is_out_of_memory(error):
             if len(rows) == 1:
                 log.error("a row failed in the engine", exc_info=error)
@@ -165,8 +169,8 @@ class BatchEngine(QueueEngine[BatchModel]):
                 log.warning("a batch failed and is split", extra={"fields": {"rows": len(rows)}})
             return internal_error()
         with self._changed:
-            self._policy.ran_out_of_memory(len(rows), longest)
-        fields = {"rows": len(rows), "tokens": longest, "token_limit": int(self._policy.token_limit)}
+            self._policy.ran_out_of_memory(tokens)
+        fields = {"rows": len(rows), "tokens": tokens, "token_limit": int(self._policy.token_limit)}
         log.warning("memory ran out in a batch", extra={"fields": fields})
         self._memory.give_back()
         if len(rows) == 1:

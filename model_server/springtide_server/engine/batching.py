@@ -6,6 +6,7 @@ the row would wait for this batch, and then for one of its own. So wait only if 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic
 
@@ -19,7 +20,7 @@ RECOVERY = 1.02  # growth of the cap with each batch that shows that it is too l
 
 @dataclass(frozen=True)
 class Limits:
-    """Upper bounds of a batch: rows, padded tokens, and the seconds that its first row may be kept waiting."""
+    """Upper bounds of a batch: rows, tokens with padding, and the seconds that its first row may be kept waiting."""
 
     rows: int
     tokens: int
@@ -62,15 +63,16 @@ class Arrivals:
 class Batch(Generic[E]):
     """A batch being put together: the rows that fit."""
 
-    def __init__(self, limit: int, costs: Costs, available: float) -> None:
-        self._limit, self._costs, self._available = limit, costs, available
+    def __init__(self, limit: int, costs: Costs, available: float, packs: bool) -> None:
+        self._limit, self._costs, self._available, self._packs = limit, costs, available, packs
         self.rows, self.longest, self.tokens = 0, 0, 0
         self._facts: dict[int, tuple[float, float, float]] = {}
 
     def fits(self, row: Row[E], must: bool) -> bool:
         """Whether the row joins. The first always does, however long it is: alone it fits or it fails."""
         rows, longest = self.rows + 1, max(self.longest, row.length)
-        padded, tokens = rows * longest, self.tokens + row.length
+        tokens = self.tokens + row.length
+        padded = tokens if self._packs else rows * longest
         if self.rows:
             cap, token_seconds, overhead = self._facts_of(longest)
             if padded > cap:
@@ -96,12 +98,18 @@ class Policy:
         self.limits = limits
         self.costs = Costs()
         self.arrivals = Arrivals()
+        self.packs = False
+        """Whether the model computes nothing for padding."""
         self.token_limit = float(limits.tokens)
         """At present: less than the setting after memory ran out."""
 
+    def computed(self, lengths: Sequence[int]) -> int:
+        """Tokens that are computed for rows of these lengths."""
+        return sum(lengths) if self.packs else len(lengths) * max(lengths)
+
     def decide(self, queue: PriorityQueue[E], now: float, available: float) -> Run[E] | Wait | None:
         """What to do while the model is free; None when nothing waits. `available` is in bytes."""
-        batch: Batch[E] = Batch(int(self.token_limit), self.costs, available)
+        batch: Batch[E] = Batch(int(self.token_limit), self.costs, available, self.packs)
         rows = queue.pick(self.limits.rows, batch.fits)
         if not rows:
             return None
@@ -118,16 +126,17 @@ class Policy:
         added = self.costs.token_seconds(batch.longest) * batch.longest
         if self.costs.overhead(batch.longest) - gap <= batch.rows * (gap + added):
             return None
-        done = until + self.costs.seconds(batch.rows + 1, batch.longest)
+        lengths = [row.length for row in rows]
+        done = until + self.costs.seconds(self.computed([*lengths, batch.longest]), batch.longest)
         deadlines = [row.entry.deadline for row in rows if row.entry.deadline is not None]
         return until if done <= min(deadlines, default=math.inf) else None
 
-    def ran(self, rows: int, longest: int, seconds: float, peak_bytes: int | None) -> None:
-        """A batch went well."""
-        self.costs.observe(rows, longest, seconds, peak_bytes)
-        if 2 * rows * longest >= self.token_limit:
+    def ran(self, tokens: int, longest: int, seconds: float, peak_bytes: int | None) -> None:
+        """A batch of so many computed tokens went well."""
+        self.costs.observe(tokens, longest, seconds, peak_bytes)
+        if 2 * tokens >= self.token_limit:
             self.token_limit = min(float(self.limits.tokens), self.token_limit * RECOVERY)
 
-    def ran_out_of_memory(self, rows: int, longest: int) -> None:
-        """A batch of this size was too much: half of it is allowed from now on."""
-        self.token_limit = max(1.0, min(self.token_limit, rows * longest / 2))
+    def ran_out_of_memory(self, tokens: int) -> None:
+        """A batch of so many computed tokens was too much: half of it is allowed from now on."""
+        self.token_limit = max(1.0, min(self.token_limit, tokens / 2))

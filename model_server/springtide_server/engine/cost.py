@@ -69,41 +69,41 @@ def _powers(x: float, y: float, weight: float) -> list[float]:
 
 
 class Costs:
-    """Predicts batches of `rows` rows padded to `longest` tokens."""
+    """Predicts batches of so many tokens, padding included where there is any; the longest row has `longest`."""
 
     def __init__(self) -> None:
         self._seconds: dict[int, Line] = {}
         self._bytes: dict[int, Line] = {}
 
-    def seconds(self, rows: int, longest: int) -> float:
+    def seconds(self, tokens: int, longest: int) -> float:
         """The time of a batch."""
-        return self._duration(longest)(rows * longest)
+        return self._duration(longest)(tokens)
 
     def token_seconds(self, longest: int) -> float:
-        """The time of one more padded token."""
+        """The time of one more token."""
         return self._duration(longest).slope
 
     def overhead(self, longest: int) -> float:
         """The time of a batch whatever its size: what a row saves that joins another's batch."""
         return self._duration(longest).base
 
-    def bytes(self, rows: int, longest: int) -> float:
+    def bytes(self, tokens: int, longest: int) -> float:
         """The memory of a batch beyond what the model itself holds, with a margin."""
-        return MARGIN * self._memory(longest)(rows * longest)
+        return MARGIN * self._memory(longest)(tokens)
 
     def tokens_within(self, available: float, longest: int) -> float:
-        """Padded tokens whose batch needs no more than so many bytes."""
+        """Tokens whose batch needs no more than so many bytes."""
         line = self._memory(longest)
         free = available / MARGIN - line.base
         if free <= 0:
             return 0
         return free / line.slope if line.slope > 0 else math.inf
 
-    def observe(self, rows: int, longest: int, seconds: float, peak_bytes: int | None) -> None:
+    def observe(self, tokens: int, longest: int, seconds: float, peak_bytes: int | None) -> None:
         """What a batch took; the peak is None where it can't be measured."""
-        self._duration(longest).observe(rows * longest, seconds)
+        self._duration(longest).observe(tokens, seconds)
         if peak_bytes is not None:
-            self._memory(longest).observe(rows * longest, max(0, peak_bytes))
+            self._memory(longest).observe(tokens, max(0, peak_bytes))
 
     def _duration(self, longest: int) -> Line:
         return _line(self._seconds, bucket(longest), SECONDS_PER_TOKEN, SECONDS_PER_BATCH)

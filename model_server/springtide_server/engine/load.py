@@ -78,7 +78,9 @@ def load(
     precision = f"{outcome.used} {_device().type}"
     if task == "Embed":
         embedder = _embedder(folder, module, tokenizer, precision)
-        if policy.compile:
+        if not policy.compile:  # torch.compile needs shapes that repeat
+            embedder.pack()
+        else:
             with phase("compile"):
                 fuse(module, lambda count, tokens: embedder([[0] * tokens] * count), context)
         with phase("warmup"):
