@@ -94,7 +94,7 @@ def _load(name: str, precision: Any) -> dict[str, Any]:
     policy = PrecisionPolicy(precision, max_drop_percent=100)
     loaded = load(models.folder(name), TASKS[name], policy, lambda phase: nullcontext(), outcomes.append)  # type: ignore[arg-type]
     seconds = time.monotonic() - start
-    module: nn.Module = loaded.model._model  # type: ignore[union-attr]
+    module: nn.Module = loaded.model._model
     after = _status()
     (outcome,) = outcomes
     return {
@@ -186,7 +186,7 @@ def _batch(way: str) -> dict[str, Any]:
             kept = [module(x).last_hidden_state.mean(1)]
     else:
         with torch.inference_mode():
-            kept = [module(part).last_hidden_state.mean(1) for part in x.split(PART)]
+            kept = [module(part).last_hidden_state.mean(1) for part in torch.split(x, PART)]
     return {"peak_bytes": memory.peak(), "rows": sum(map(len, kept))}
 
 

@@ -25,7 +25,7 @@ from springtide_server.errors import ModelError
 from springtide_server.precision import Outcome, PrecisionPolicy, Quantised
 
 CPU = torch.device("cpu")
-KERNELS = [kernel for precision in ("INT8", "W8A8") for kernel in module._kernels(precision, CPU)]  # type: ignore[arg-type]
+KERNELS = [kernel for precision in ("INT8", "W8A8") for kernel in module._kernels(precision, CPU)]
 # Of the largest activation: how far a kernel's activations may be from the true ones.
 ROUNDING = {"int8pack": 2**-8, "dequantise": 1e-6, "int_mm": 0.5 / 127, "fbgemm": 1.0 / 127}
 
@@ -139,7 +139,7 @@ def test_the_sample_is_what_it_says() -> None:
 def test_weights_that_are_no_numbers_are_named(bad: float) -> None:
     model = nn.Sequential(nn.Embedding(3, 4), layer(4, 4))
     check_weights(model, Path("m"), "FP16")
-    model[1].weight.data[2, 3] = bad
+    model[1].get_parameter("weight").data[2, 3] = bad
     with pytest.raises(ModelError, match=r"m: the tensor 1\.weight holds NaN or infinity in FP16"):
         check_weights(model, Path("m"), "FP16")
 
@@ -153,7 +153,7 @@ def test_results_that_are_no_numbers_are_refused() -> None:
 def lowered(policy: PrecisionPolicy) -> Outcome:
     """Of a layer whose every output has one weight so large that the others round to nothing."""
     wrecked = nn.Sequential(layer(64, 64))
-    wrecked[0].weight.data[:, 0] = 1e4
+    wrecked[0].get_parameter("weight").data[:, 0] = 1e4
     x = torch.randn(32, 64, generator=torch.Generator().manual_seed(1))
     x[:, 0] = 0  # and it is never used
 
