@@ -97,7 +97,7 @@ def test_a_kernel_that_is_missing_is_left_out(monkeypatch: pytest.MonkeyPatch) -
     def missing(*arguments: Any) -> Any:
         raise NotImplementedError("no kernel for this device")
 
-    def kernels(precision: Quantised, device: torch.device) -> list[module.Kernel]:
+    def kernels(*arguments: Any) -> list[module.Kernel]:
         return [module.Kernel("gone", missing, module._as_it_is), *left]
 
     left = [KERNELS[1]]

@@ -31,7 +31,7 @@ def lower(
     before = measure()
     check_outputs(before, folder, plain)
     try:
-        quantize(module, asked)
+        quantize(module, asked, compiled=policy.compile)
     except ValueError as error:
         raise ModelError(f"{folder} can't be served in {asked}: {error}; use --precision {plain}") from None
     drop = drop_of(before, measure())

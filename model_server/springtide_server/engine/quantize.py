@@ -5,6 +5,7 @@ token's activations into 8 bits as well. Several kernels are private to torch or
 looked up, tried on a layer of the model and timed; one that is missing or fails is left out.
 """
 
+import ctypes
 import logging
 import math
 import time
@@ -24,6 +25,11 @@ TIMED_ROWS = (1, 16, 256)
 TIMED_SECONDS = 0.1  # for each kernel and number of rows
 # torch._int_mm on CUDA: more than 16 rows, both sides of the weights a multiple of 8.
 CUDA_ROWS, CUDA_MULTIPLE = 17, 8
+# FBGEMM without VNNI adds two products in 16 bits, which activations of 7 bits can't overflow.
+REDUCE_RANGE = not getattr(torch.cpu, "_is_vnni_supported", bool)()
+
+# glibc keeps what was freed between the new weights, as much as the model itself; other C libraries have no such call.
+TRIM: Callable[[int], object] = getattr(ctypes.CDLL(None), "malloc_trim", lambda keep: 0)
 
 log = logging.getLogger(__name__)
 Packed = tuple[Any, ...]
@@ -91,17 +97,20 @@ def quantized(weight: Tensor) -> tuple[Tensor, Tensor]:
     return _rounded(weight.float() / scale.unsqueeze(1)), scale
 
 
-def quantize(module: nn.Module, precision: Quantised, skip: Collection[str] = ("lm_head",)) -> Choice:
+def quantize(
+    module: nn.Module, precision: Quantised, skip: Collection[str] = ("lm_head",), compiled: bool = False
+) -> Choice:
     """Replace the module's nn.Linear layers in place, one after the other, so that each one's weights are freed.
 
     `skip` are last parts of names: the head makes small differences of logits, and its weights are often the
-    embedding's too. Returns the kernels that were chosen; raises ValueError where there is no layer to replace.
+    embedding's too. `compiled` leaves out what torch.compile can't do. Returns the kernels that were chosen; raises
+    ValueError where there is no layer to replace.
     """
     start = time.monotonic()
     found = [place for place in _linears(module, skip) if _fits(place[2], precision)]
     if not found:
         raise ValueError("no linear layer can be quantised")
-    choice = _choose(max((layer for _, _, layer in found), key=lambda layer: layer.weight.numel()), precision)
+    choice = _choose(max((layer for _, _, layer in found), key=lambda layer: layer.weight.numel()), precision, compiled)
     before = sum(layer.weight.nbytes for _, _, layer in found)
     count, after = len(found), 0
     while found:
@@ -110,6 +119,7 @@ def quantize(module: nn.Module, precision: Quantised, skip: Collection[str] = ("
         setattr(parent, name, replacement)
         after += replacement.nbytes
         del layer
+        TRIM(0)
     fields = {"precision": precision, "layers": count, "bytes_before": before, "bytes": after, "kernels": str(choice)}
     log.info("quantised", extra={"fields": {**fields, "seconds": round(time.monotonic() - start, 2)}})
     return choice
@@ -128,11 +138,11 @@ def _fits(layer: nn.Linear, precision: Quantised) -> bool:
     return layer.in_features % CUDA_MULTIPLE == 0 and layer.out_features % CUDA_MULTIPLE == 0
 
 
-def _choose(layer: nn.Linear, precision: Quantised) -> Choice:
+def _choose(layer: nn.Linear, precision: Quantised, compiled: bool) -> Choice:
     """The fastest form of the weights, and for that the fastest kernel by rows, measured on this layer."""
     weight, scale = quantized(layer.weight.detach())
     forms: dict[Any, list[list[tuple[float, Kernel]]]] = {}
-    for kernel in _kernels(precision, layer.weight.device):
+    for kernel in _kernels(precision, layer.weight.device, compiled):
         try:
             packed = kernel.pack(weight, scale)
             times = [_seconds(kernel, packed, layer.weight.new_ones(rows, layer.in_features)) for rows in TIMED_ROWS]
@@ -174,9 +184,10 @@ def _seconds(kernel: Kernel, packed: Packed, x: Tensor) -> float:
     return best
 
 
-def _kernels(precision: Quantised, device: torch.device) -> list[Kernel]:
+def _kernels(precision: Quantised, device: torch.device, compiled: bool = False) -> list[Kernel]:
     if precision == "INT8":
-        return [Kernel("int8pack", _int8pack, _as_it_is), Kernel("dequantise", _dequantise, _as_it_is)]
+        plain = Kernel("dequantise", _dequantise, _as_it_is)
+        return [plain] if compiled else [Kernel("int8pack", _int8pack, _as_it_is), plain]
     integer = Kernel("int_mm", _int_mm, _as_it_is)
     return [integer] if device.type == "cuda" else [Kernel("fbgemm", _fbgemm, _prepack), integer]
 
@@ -216,10 +227,8 @@ def _prepack(weight: Tensor, scale: Tensor) -> Packed:
 
 def _fbgemm(x: Tensor, packed: Any) -> Tensor:
     # It takes one scale for all that it is given: with each token scaled to ±1 before, that is one for each token.
-    # Without VNNI its sums of two products have 16 bits, which 7-bit activations can't overflow.
-    reduce_range = not getattr(torch.cpu, "_is_vnni_supported", bool)()
     step = _step(x) * HIGHEST
-    result: Tensor = torch.ops.quantized.linear_dynamic(x.float() / step, packed, reduce_range)
+    result: Tensor = torch.ops.quantized.linear_dynamic(x.float() / step, packed, REDUCE_RANGE)
     return (result * step).to(x.dtype)
 
 
