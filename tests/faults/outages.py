@@ -171,8 +171,8 @@ def slow(make: MakeRig) -> str:
     took = time.monotonic() - began
     time.sleep(5)
     applies = [call for call in rig.proxy.since(began) if call.verb == "apply"]
-    # Seven children of each new service, two edits and two lost children; twice would be two workers on one key.
-    assert len(applies) <= 7 * (len(names) + 1) + 8, len(applies)
+    # Eight children of each new service, two edits and two lost children; twice would be two workers on one key.
+    assert len(applies) <= 8 * (len(names) + 1) + 8, len(applies)
     assert rig.health("healthz")[0] == rig.health("readyz")[0] == 200
     return f"{len(names) + 1} new services in order after {took:.1f} s with {rig.proxy.writes - writes} writes"
 
