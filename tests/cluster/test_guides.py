@@ -31,7 +31,7 @@ def test_every_command_of_the_readme_works(demo: Spec) -> None:
     assert "ModelPullFailed" in done.stdout
 
 
-def test_every_command_of_the_guide_to_operations_works(demo: Spec) -> None:
+def test_every_command_of_the_guide_to_operations_works(demo: Spec, examples: None) -> None:
     text = "\n".join(blocks((ROOT / "docs" / "operations.md").read_text()))
     environment = {"SPRINGTIDE_CLUSTER": demo.name, "PATH": f"{program('helm').parent}:{os.environ['PATH']}"}
     done = shell(f'cd {ROOT}\neval "$(make --silent demo-env)"\n{text}', {**os.environ, **environment})
