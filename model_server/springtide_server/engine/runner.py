@@ -11,7 +11,7 @@ import torch
 from springtide_server.engine import attention, sampling
 from springtide_server.engine.attention import Paged, Part, Prompts
 from springtide_server.engine.blocks import BlockPool, Copy
-from springtide_server.engine.fusion import fused
+from springtide_server.engine.fuse import fused
 from springtide_server.engine.graphs import DecodeGraphs
 from springtide_server.engine.kv import KVCache
 from springtide_server.engine.scheduler import StepLimits
