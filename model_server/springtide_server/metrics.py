@@ -81,7 +81,7 @@ class Metrics:
         self.batch_row_limit = Gauge("springtide_batch_row_limit", "Most rows of a batch.", registry=registry)
         self.batch_token_limit = Gauge(
             "springtide_batch_token_limit",
-            "Most padded tokens of a batch at present; below the setting after memory ran out.",
+            "Most tokens of a batch at present; below the setting after memory ran out.",
             registry=registry,
         )
         self.batch_memory_available = Gauge(

@@ -19,25 +19,10 @@ from springtide_server.errors import ModelError, RequestError
 from springtide_server.metrics import Metrics
 from springtide_server.policy import RuntimePolicy
 from springtide_server.priorities import DEFAULTS, PriorityClass
+from tests.model_server.stand_ins import Plenty
 
 CRITICAL, STANDARD, BACKGROUND = 0, 1, 2
 LIMITS = Limits(rows=8, tokens=1000, delay=0)
-
-
-class Plenty:
-    """Memory without end."""
-
-    percent = 90
-
-    def available(self) -> float:
-        return 1e15
-
-    def begin(self) -> None: ...
-
-    def peak(self) -> int | None:
-        return None
-
-    def give_back(self) -> None: ...
 
 
 @dataclass

@@ -24,6 +24,7 @@ from springtide_server.engine.settings import GenerateSettings
 from springtide_server.engine.work import Delta, Generate, Job, Terms
 from springtide_server.errors import ModelError, RequestError
 from springtide_server.metrics import Metrics
+from tests.model_server.stand_ins import Letters
 
 SMALL = {
     "vocab_size": 300,
@@ -35,13 +36,6 @@ SMALL = {
     "head_dim": 16,
     "max_position_embeddings": 512,
 }
-
-
-class Letters:
-    """Stands for a tokenizer: each token is a letter."""
-
-    def decode(self, tokens: list[int]) -> str:
-        return "".join(chr(0x100 + token) for token in tokens)
 
 
 def llama(kind: type = LlamaConfig, **changes: Any) -> Any:

@@ -23,6 +23,7 @@ from springtide_server.engine.sequence import Chosen, Sequence
 from springtide_server.engine.tokenizer import Tokenizer
 from springtide_server.engine.work import Delta, Embed, Generate, Request, Terms, Vectors
 from springtide_server.metrics import Metrics
+from tests.model_server.stand_ins import Letters, Plenty
 
 
 class Blocking:
@@ -56,29 +57,6 @@ class Blocking:
         return wait
 
     def forget(self, sequence: Sequence) -> None: ...
-
-
-class Letters:
-    """Stands for a tokenizer."""
-
-    def decode(self, tokens: list[int]) -> str:
-        return "x" * len(tokens)
-
-
-class Plenty:
-    """Memory without end."""
-
-    percent = 90
-
-    def available(self) -> float:
-        return 1e15
-
-    def begin(self) -> None: ...
-
-    def peak(self) -> int | None:
-        return None
-
-    def give_back(self) -> None: ...
 
 
 @asynccontextmanager

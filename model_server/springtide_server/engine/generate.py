@@ -177,7 +177,7 @@ class GenerateEngine(QueueEngine[GenerateModel]):
             for token in tokens:
                 one = token.sequence
                 one.tokens.append(token.token)
-                if one.generated >= one.request.max_tokens or one.is_end(token.token, model.end_tokens):
+                if one.generated >= one.request.max_tokens or one.request.ends_at(token.token, model.end_tokens):
                     self._scheduler.finish(one)
         self._undelivered = [*self._undelivered, *tokens]
 

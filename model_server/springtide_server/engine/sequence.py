@@ -45,10 +45,6 @@ class Sequence:
         """How many tokens were generated."""
         return len(self.tokens) - len(self.request.prompt)
 
-    def is_end(self, token: int, end_tokens: frozenset[int]) -> bool:
-        """Whether the token says that the text is at its end."""
-        return token in end_tokens and not self.request.ignore_end
-
     def digests(self, size: int, tokens: int) -> list[bytes]:
         """Of the full blocks among the first so many tokens."""
         while len(self._digests) < tokens // size:
@@ -77,7 +73,7 @@ class Answer:
 
     def push(self, token: int, logprob: TokenLogprob | None) -> Delta:
         """The piece that the token completes, possibly empty; with a reason if it is the last."""
-        if token in self._end_tokens and not self._request.ignore_end:  # as in Sequence.is_end
+        if self._request.ends_at(token, self._end_tokens):
             return self._last("stop")
         self._count += 1
         if logprob is not None:

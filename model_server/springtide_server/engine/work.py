@@ -27,6 +27,10 @@ class Generate:
     ignore_end: bool = False
     """Go on after the model's end token."""
 
+    def ends_at(self, token: int, end_tokens: frozenset[int]) -> bool:
+        """Whether the token says that the text is at its end."""
+        return token in end_tokens and not self.ignore_end
+
     @property
     def lengths(self) -> list[int]:
         """In the queue it counts as one row, with all that it may write."""
