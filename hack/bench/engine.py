@@ -24,7 +24,7 @@ from hack import models
 from springtide_server.engine.engine import Phase, QueueSettings
 from springtide_server.engine.generate import GenerateEngine
 from springtide_server.engine.kv import Shape
-from springtide_server.engine.language import build
+from springtide_server.engine.language import build, check
 from springtide_server.engine.memory import measured
 from springtide_server.engine.quantize import quantize
 from springtide_server.engine.settings import GenerateSettings
@@ -82,7 +82,8 @@ def _measure(
     options: argparse.Namespace, device: torch.device, dtype: torch.dtype, counts: list[int]
 ) -> dict[str, Any]:
     peers = [name for name in options.peers.split(",") if name]
-    model, tokenizer = _model(options.model, device, dtype)
+    model, tokenizer = model_of(options.model, device, dtype)
+    check(model, model.config.vocab_size)
     if options.precision in ("INT8", "W8A8"):
         _say(str(quantize(model, options.precision)))
     weights = sum(one.nbytes for one in (*model.parameters(), *model.buffers()))
@@ -97,7 +98,10 @@ def _measure(
             for _ in range(options.runs):
                 _say(f"{name} {count}")
                 rates[name][count].append(PEERS[name](model, count, options))
-    with _engine(model, tokenizer, max(counts), options) as (loop, engine):
+    context = options.prompt + options.new + 16
+    mebibytes = max(counts) * context * token_bytes // 2**20 + 64
+    settings = GenerateSettings(sequences=max(counts), cache_mebibytes=mebibytes, share_prefixes=False)
+    with running(model, tokenizer, settings, context, Metrics(), options.precision) as (loop, engine):
         loop.run_until_complete(_ours(engine, min(counts), options))
         for count in counts:
             for _ in range(options.runs):
@@ -134,7 +138,8 @@ def _measure(
     }
 
 
-def _model(name: str, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+def model_of(name: str, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+    """The model and its tokenizer."""
     if name == "smollm2":
         from springtide_server.engine.tokenizer import Tokenizer
 
@@ -181,19 +186,16 @@ PEERS: dict[str, Callable[[Any, int, argparse.Namespace], float]] = {"generate":
 
 
 @contextmanager
-def _engine(
-    model: Any, tokenizer: Any, count: int, options: argparse.Namespace
-) -> Iterator[tuple[Any, GenerateEngine]]:
-    tokens = count * (options.prompt + options.new + 16)
-    mebibytes = tokens * Shape.of(model.config, model.dtype).token_bytes // 2**20 + 64
-    settings = GenerateSettings(sequences=count, cache_mebibytes=mebibytes, share_prefixes=False)
+def running(
+    model: Any, tokenizer: Any, settings: GenerateSettings, context: int, metrics: Metrics, precision: str = ""
+) -> Iterator[tuple[Any, Any]]:
+    """(event loop, engine) of the model, which from then on has our attention."""
 
     def load(phase: Phase) -> tuple[Any, Any]:
         memory = measured(model.device, 90)
-        context = options.prompt + options.new + 16
-        return build(model, settings, context, frozenset(), memory, model.config.vocab_size), tokenizer
+        return build(model, settings, context, frozenset(), memory, model.config.vocab_size, precision), tokenizer
 
-    engine = GenerateEngine("bench", load, QueueSettings(places=4096, tokens=1 << 30), Metrics())
+    engine = GenerateEngine("bench", load, QueueSettings(places=4096, tokens=1 << 30), metrics)
     failed: list[Exception] = []
     engine.start(failed.append)
     while engine.state == "loading":

@@ -101,7 +101,7 @@ def _how(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--connections", choices=("keep", "fresh"), help="keep them, or one for each request (keep)")
     group.add_argument("--max-connections", type=int, help="at the same time (1000); requests wait for one beyond that")
     group.add_argument("--timeout-seconds", type=float, help="for a whole answer (30)")
-    group.add_argument("--grace-seconds", type=float, help="for answers after the last request (as --timeout-seconds)")
+    group.add_argument("--grace-seconds", type=float, help="for answers after the last request (--timeout-seconds + 1)")
     group.add_argument("--processes", type=int, help="share the requests out among so many processes (1)")
     group.add_argument("--ca", type=Path, metavar="FILE", help="certificate authority of https targets")
     group.add_argument("--insecure", action="store_true", help="don't check certificates")

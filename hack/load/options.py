@@ -75,8 +75,8 @@ class Options:
 
     @property
     def grace(self) -> float:
-        """How long answers may take after the last request."""
-        return self.timeout_seconds if self.grace_seconds is None else self.grace_seconds
+        """How long answers may take after the last request: beyond its timeout, which counts from when it is sent."""
+        return self.timeout_seconds + 1 if self.grace_seconds is None else self.grace_seconds
 
     def verify(self) -> None:
         """Refuse what can't be run, naming the option.

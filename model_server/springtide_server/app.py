@@ -86,7 +86,25 @@ class ModelApp:
                 Exception: _fail,
             },
         )
+        paths = {"Generate": ("/v1/chat/completions", "/v1/completions"), "Embed": ("/v1/embeddings",)}[task]
+        self._asking = {route.path: route for route in routes if route.path in paths}
         self.asgi: ASGIApp = _Observer(app, self)
+
+    def refusal(self, scope: Scope) -> Response | None:
+        """Of a request that has no chance just now, from its headers alone.
+
+        Under overload most are refused, and what that takes is missing to the others. `enter` asks again, since a body
+        may take long to arrive.
+        """
+        route = self._asking.get(scope["path"]) if scope["method"] == "POST" else None
+        if route is None:
+            return None
+        try:
+            self._gate.glance(Headers(scope=scope))
+        except RequestError as error:
+            scope["route"] = route
+            return JSONResponse(error.body, error.status, error.headers)
+        return None
 
     async def _healthz(self, request: Request) -> Response:
         reason = self._why_not_alive()
@@ -126,21 +144,21 @@ class ModelApp:
 
     async def _chat(self, request: Request) -> Response:
         self._gate.require("Generate", "/v1/chat/completions", "/v1/embeddings")
-        terms = self._gate.terms(request)
+        terms = self._gate.terms(request.headers)
         asked = parse(ChatRequest, await body_of(request))
         self._gate.enter(asked.model, terms)
         return await generation.chat(request, asked, terms, self._results)
 
     async def _completions(self, request: Request) -> Response:
         self._gate.require("Generate", "/v1/completions", "/v1/embeddings")
-        terms = self._gate.terms(request)
+        terms = self._gate.terms(request.headers)
         asked = parse(CompletionRequest, await body_of(request))
         self._gate.enter(asked.model, terms)
         return await generation.completions(request, asked, terms, self._results)
 
     async def _embeddings(self, request: Request) -> Response:
         self._gate.require("Embed", "/v1/embeddings", "/v1/chat/completions")
-        terms = self._gate.terms(request)
+        terms = self._gate.terms(request.headers)
         asked = parse(EmbeddingRequest, await body_of(request))
         self._gate.enter(asked.model, terms)
         return await answers.embeddings(request, asked, terms, self._results)
@@ -164,7 +182,8 @@ async def _fail(request: Request, error: Exception) -> Response:
 
 
 def _in_the_shape_of_its_api(request: Request, error: RequestError) -> Response:
-    body = oip_routes.error_body(error) if request.url.path.startswith(oip_routes.PREFIX) else error.body
+    is_oip = request.scope["path"].startswith(oip_routes.PREFIX)
+    body = oip_routes.error_body(error) if is_oip else error.body
     return JSONResponse(body, error.status, error.headers)
 
 
@@ -203,7 +222,7 @@ class _Observer:
         if api:
             metrics.in_flight.inc()
         try:
-            await self._app(scope, receive, send_and_note)
+            await (self._server.refusal(scope) or self._app)(scope, receive, send_and_note)
         finally:
             seconds = time.monotonic() - start
             # The router has noted its route by now. Unknown paths share one label, and names of models are no part of
@@ -215,8 +234,9 @@ class _Observer:
             if api:
                 metrics.in_flight.dec()
                 self._server.load.answered(code)
-                fields = {"route": route, "code": code, "seconds": round(seconds, 4)}
-                log.info("request", extra={"fields": fields})
+                if code != 429:  # of which there are too many when there are any; a metric counts them
+                    fields = {"route": route, "code": code, "seconds": round(seconds, 4)}
+                    log.info("request", extra={"fields": fields})
 
 
 def _is_api(path: str) -> bool:

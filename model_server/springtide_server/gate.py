@@ -2,6 +2,7 @@
 
 import time
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from springtide_server.engine.engine import Engine
@@ -24,11 +25,16 @@ class Gate:
         """`timeout` is that of requests which name none, in seconds; `cached`: some need no place in the queue."""
         self.name, self.task, self._engine, self._timeout, self._cached = name, task, engine, timeout, cached
 
-    def terms(self, request: Request) -> Terms:
-        """From the headers; the deadline counts from here."""
-        rank = rank_of(request.headers.get(HEADER), self._engine.classes)
+    def glance(self, headers: Headers) -> None:
+        """Refuse what has no chance just now, before it is read."""
+        if self._engine.state == "ready" and not self._cached:
+            self._engine.admit(self.terms(headers))
+
+    def terms(self, headers: Headers) -> Terms:
+        """What the headers say; the deadline counts from here."""
+        rank = rank_of(headers.get(HEADER), self._engine.classes)
         name = self._engine.classes[rank].name
-        timeout = request.headers.get(TIMEOUT_HEADER)
+        timeout = headers.get(TIMEOUT_HEADER)
         if timeout is None:
             return Terms(rank, self._timeout and time.monotonic() + self._timeout, name)
         if not (timeout.isascii() and timeout.isdecimal() and len(timeout) <= 12 and int(timeout) > 0):

@@ -63,22 +63,26 @@ async def _answer(
         jobs = await results.streams(request, work, terms)
         # Cancelled here too: the stream's own end is not reached when the client leaves before its first event.
         left = BackgroundTask(_cancel, results.engine, jobs)
-        events = _events(jobs, results.engine, {**head, "object": form.part}, read, asked, form)
+        tells = work[0].logprobs is not None
+        events = _events(jobs, results.engine, {**head, "object": form.part}, read, asked, form, tells)
         headers = {"Cache-Control": "no-cache"}
         return StreamingResponse(events, media_type="text/event-stream", headers=headers, background=left)
     choices, written = [], 0
     for index, deltas in enumerate(await results.deltas(request, work, terms)):
         told = [one for delta in deltas for one in delta.logprobs]
-        choice = form.choice("".join(delta.text for delta in deltas), None if asked.told is None else told)
+        choice = form.choice("".join(delta.text for delta in deltas), None if work[0].logprobs is None else told)
         choices.append({"index": index, **choice, "finish_reason": deltas[-1].finish_reason})
         written += deltas[-1].tokens
     return JSONResponse({**head, "object": form.whole, "choices": choices, "usage": _usage(read, written)})
 
 
 async def _events(
-    jobs: list[Job], engine: Engine, head: dict[str, Any], read: int, asked: GenerateRequest, form: _Form
+    jobs: list[Job], engine: Engine, head: dict[str, Any], read: int, asked: GenerateRequest, form: _Form, tells: bool
 ) -> AsyncIterator[str]:
-    """Server-sent events: the opening, the pieces, the reasons, the usage if asked for, and [DONE]."""
+    """Server-sent events: the opening, the pieces, the reasons, the usage if asked for, and [DONE].
+
+    `tells` says whether there are log-probabilities.
+    """
     wants_usage = asked.stream_options is not None and asked.stream_options.include_usage
     usage = {"usage": None} if wants_usage else {}
 
@@ -91,7 +95,7 @@ async def _events(
             yield event(0, opening)
         async for index, delta in _merged(jobs):
             if delta.text or delta.logprobs or delta.finish_reason:
-                told = delta.logprobs if asked.told is not None else None
+                told = delta.logprobs if tells else None
                 yield event(index, form.piece(delta.text, told), delta.finish_reason)
             written += delta.tokens if delta.finish_reason else 0
         if wants_usage:
@@ -145,7 +149,7 @@ def _generate(name: str, prompt: list[int], asked: GenerateRequest, engine: Engi
         top_k=max(0, asked.top_k or 0),
         seed=asked.seed,
         stops=asked.stop,
-        logprobs=asked.told,
+        logprobs=None if "Logprobs" in engine.features_off else asked.told,
         ignore_end=bool(asked.ignore_eos),
     )
 

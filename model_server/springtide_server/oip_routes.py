@@ -60,7 +60,7 @@ class OpenInference:
         return JSONResponse(oip.metadata(self._gate.task, self._name(request)))
 
     async def _infer(self, request: Request) -> Response:
-        name, terms = self._name(request), self._gate.terms(request)
+        name, terms = self._name(request), self._gate.terms(request.headers)
         body, json_length = await body_of(request), request.headers.get(oip.LENGTH_HEADER)
         asked = await asyncio.to_thread(oip.read, self._gate.task, body, json_length)  # a large one takes long
         self._gate.enter(name, terms)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -9,6 +10,9 @@ from pydantic.alias_generators import to_camel
 from springtide_server import priorities
 from springtide_server.priorities import PriorityClass
 from springtide_server.protocol import field_path
+
+Feature = Literal["Logprobs", "PrefixCache", "ResultCache"]
+"""What can be turned off. Answers are the same without it, but for log-probabilities, which are null then."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class RuntimePolicy:
     """Of one answer; a request that asks for more has this."""
     shed_classes: frozenset[str] = frozenset()
     """Classes whose requests are refused."""
+    features_off: frozenset[Feature] = frozenset()
 
 
 class _Part(BaseModel):
@@ -48,6 +53,7 @@ class _File(_Part):
     batching: _Batching = _Batching()
     max_output_tokens: int | None = Field(None, ge=1)
     shed_classes: list[str] = []
+    features_off: list[Feature] = []
 
 
 def parse(text: bytes, base: RuntimePolicy) -> RuntimePolicy:
@@ -70,7 +76,8 @@ def parse(text: bytes, base: RuntimePolicy) -> RuntimePolicy:
     said = file.batching.model_dump(exclude_none=True)
     if file.max_output_tokens is not None:
         said["max_output_tokens"] = file.max_output_tokens
-    return replace(base, priorities=classes, shed_classes=frozenset(file.shed_classes), **said)
+    refused, off = frozenset(file.shed_classes), frozenset(file.features_off)
+    return replace(base, priorities=classes, shed_classes=refused, features_off=off, **said)
 
 
 def _problem(error: ValidationError) -> str:

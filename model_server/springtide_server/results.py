@@ -27,7 +27,12 @@ class Results:
     """Whole results, from the engine or the cache. Methods raise RequestError, or ClientDisconnect if nobody waits."""
 
     def __init__(self, engine: Engine, metrics: Metrics, cache: "ResultCache | None" = None) -> None:
-        self.engine, self.metrics, self.cache = engine, metrics, cache
+        self.engine, self.metrics, self._cache = engine, metrics, cache
+
+    @property
+    def cache(self) -> "ResultCache | None":
+        """None also while the policy turns it off."""
+        return None if "ResultCache" in self.engine.features_off else self._cache
 
     async def vectors(self, request: Request, inputs: list[list[int]], terms: Terms) -> list[bytes]:
         """The embedding of each row of tokens: float32, little endian."""

@@ -142,6 +142,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         lifespan="off",
         ws="none",
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
     )
     server = _Uvicorn(config)

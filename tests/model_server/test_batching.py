@@ -160,3 +160,43 @@ def test_memory_that_ran_out_halves_the_cap_which_recovers_slowly() -> None:
         policy.ran_out_of_memory(1)
     assert policy.token_limit == 1 and not math.isnan(policy.token_limit)
     assert lengths_of(policy.decide(filled(64, 64), 0, PLENTY)) == [64]
+
+
+def test_a_batch_is_no_larger_than_pays() -> None:
+    """From 19 times its fixed cost on: 5e-3 / 1e-4 · 19 = 950 tokens here; on a GPU that is beyond all limits."""
+    on_cpu = learned(Limits(64, 16384, 0), 1e-4, 5e-3)
+    assert 950 <= sum(lengths_of(on_cpu.decide(filled(*[64] * 64), 0, PLENTY))) <= 950 + 64
+    on_gpu = learned(Limits(64, 16384, 0))
+    assert len(lengths_of(on_gpu.decide(filled(*[64] * 64), 0, PLENTY))) == 64
+    queue = filled()
+    queue.add(Entry([64] * 40, 1, 0))  # one request, which is answered as a whole
+    queue.add(Entry([64], 1, 0))
+    assert len(lengths_of(on_cpu.decide(queue, 0, PLENTY))) == 40
+
+
+def test_a_batch_takes_a_part_of_the_time_that_its_rows_have() -> None:
+    policy = learned(Limits(64, 16384, 0), 1e-4, 5e-3)  # 6.4 ms a row
+    rows = lengths_of(policy.decide(filled(*[64] * 10, deadline=0.12), 0, PLENTY))
+    assert len(rows) == 5  # 37 ms, of 40
+    assert len(lengths_of(policy.decide(filled(*[64] * 10), 0, PLENTY))) == 10
+
+
+def test_who_would_be_late_is_passed_over_while_there_are_others() -> None:
+    policy = learned(Limits(64, 16384, 0), 1e-4, 5e-3)
+    queue = filled(64, arrival=0, deadline=1.01)
+    queue.add(Entry([65], 1, 0.9, 1.9))
+    assert lengths_of(policy.decide(queue, 1.0, PLENTY)) == [65]
+    # A prediction can only be mended by a try: alone it runs.
+    assert lengths_of(policy.decide(filled(64, arrival=0, deadline=1.01), 1.0, PLENTY)) == [64]
+
+
+def test_one_in_a_hurry_makes_no_small_batch_of_a_crowd() -> None:
+    policy = learned(Limits(64, 16384, 0), 1e-4, 5e-3)
+    queue = filled(64, arrival=-0.1, deadline=0.05)  # time for four such rows
+    for _ in range(20):
+        queue.add(Entry([65], 1, 0.0, 0.3))
+    crowd = lengths_of(policy.decide(queue, 0, PLENTY))
+    assert len(crowd) > 10 and set(crowd) == {65}
+    few = filled(64, arrival=-0.1, deadline=0.05)
+    few.add(Entry([65], 1, 0.0, 0.3))
+    assert lengths_of(policy.decide(few, 0, PLENTY)) == [64, 65]

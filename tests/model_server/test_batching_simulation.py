@@ -93,6 +93,22 @@ def test_overload_keeps_the_goodput_the_best_class_and_the_memory() -> None:
     assert ours.depth <= 256
 
 
+def slow(rows: int, longest: int) -> float:
+    """MiniLM on one core: a full batch would take longer than what the answers are worth."""
+    return 0.005 + 430e-6 * rows * longest
+
+
+def test_overload_of_a_slow_server() -> None:
+    slo, shares, capacity = 0.28, (0.1, 0.6, 0.3), 32 / slow(32, 32)
+    assert slow(32, 32) > slo
+    load = Load(3 * capacity, 12, (32, 32), shares, timeout=slo)
+    ours = simulate(Springtide(Limits(32, TOKENS, 0.005)), load, slow)
+    print(f"\ncapacity {capacity:.1f}/s, in time {ours.goodput(slo):.1f}/s, by class:", end=" ")
+    print(*(f"{100 * ours.attainment(rank, slo):.1f} %" for rank in (0, 1, 2)))
+    assert ours.goodput(slo) >= 0.9 * capacity
+    assert ours.attainment(0, slo) >= 0.99
+
+
 def test_deadlines_under_overload_waste_nothing() -> None:
     """Without them a full queue would make everybody late."""
     capacity = ROWS / cpu(ROWS, 32)

@@ -69,7 +69,7 @@ def test_replicas_of_one_model_share(replicas: list[ServerProcess]) -> None:
     assert eventually_hit(other, "high tide").json() == first.json()
     assert other.metric("springtide_prompt_tokens_total") == 0, "nothing was computed"
     assert status(embed(other, "high tide", "low tide")) == 'springtide; fwd=partial; detail="1 of 2 rows"'
-    assert other.metric("springtide_result_cache_entry_bytes_count") == 1
+    other._wait_for(lambda: other.metric("springtide_result_cache_entry_bytes_count") == 1)
 
 
 def test_both_apis_share(replicas: list[ServerProcess]) -> None:

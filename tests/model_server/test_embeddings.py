@@ -1,11 +1,13 @@
 """Embeddings over HTTP, with all-MiniLM-L6-v2."""
 
 import base64
+import struct
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from springtide_server import answers
 from tests.model_server.process import ServerProcess, error_of
 
 TEXTS = ["A man is eating food.", "A man is eating a piece of bread.", "The stock market fell sharply on Monday. " * 6]
@@ -73,3 +75,9 @@ def test_a_text_longer_than_the_tokenizer_file_allows_is_read_whole(embed: Serve
 def test_chat_is_refused(embed: ServerProcess) -> None:
     response = embed.ask("Hello")
     assert (response.status_code, error_of(response)["code"]) == (400, "wrong_task")
+
+
+def test_a_vector_that_json_cannot_say_is_no_answer() -> None:
+    assert answers._floats(struct.pack("<2f", 0.5, -1)) == (0.5, -1)
+    with pytest.raises(ValueError, match="numbers that are not finite"):
+        answers._floats(struct.pack("<2f", 0.5, float("nan")))

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Several
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from springtide_server.engine import attention
 from springtide_server.engine.blocks import Copy
 from springtide_server.engine.engine import Phase, QueueSettings
 from springtide_server.engine.generate import GenerateEngine
-from springtide_server.engine.language import build
+from springtide_server.engine.language import build, check
 from springtide_server.engine.memory import HostMemory
 from springtide_server.engine.sequence import Sequence
 from springtide_server.engine.settings import GenerateSettings
@@ -295,14 +297,40 @@ def test_other_kinds_of_attention_are_refused() -> None:
         GPT2Config(vocab_size=300, n_embd=48, n_layer=2, n_head=4, n_positions=512)
     ).eval()
     with pytest.raises(ModelError, match="type gpt2 can't be served for Generate"):
-        build(gpt2, GenerateSettings(cache_mebibytes=1), 512, frozenset(), HostMemory(90), 300)
+        check(gpt2, 300)
+
+
+@pytest.mark.parametrize("kind", ["scale", "mask"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_attention_that_computes_something_else_is_refused(
+    smollm2: Path, dtype: torch.dtype, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With half the scale, or without what came before."""
+    model: Any = AutoModelForCausalLM.from_pretrained(smollm2, dtype=dtype)
+    check(model, 300)
+    decode, prefill = attention.decode, attention.prefill
+
+    def half(
+        query: torch.Tensor, cache: torch.Tensor, tables: torch.Tensor, lengths: torch.Tensor, block: int, scale: float
+    ) -> torch.Tensor:
+        return decode(query, cache, tables, lengths, block, scale / 2)
+
+    def alone(query: torch.Tensor, cache: torch.Tensor, part: attention.Part, scale: float) -> torch.Tensor:
+        return prefill(query, cache, replace(part, mask=part.mask.logical_not().fill_(True)), scale)
+
+    name, wrong = ("decode", half) if kind == "scale" else ("prefill", alone)
+    monkeypatch.setattr(attention, name, wrong)
+    with pytest.raises(ModelError, match="their attention is of another kind"):
+        check(model, 300)
+    monkeypatch.undo()
+    check(model, 300)
 
 
 def test_weights_that_are_not_finite_are_refused() -> None:
     model = llama()
     model.model.layers[1].mlp.up_proj.weight.data[3, 4] = float("nan")
     with pytest.raises(ModelError, match="not finite"):
-        build(model, GenerateSettings(cache_mebibytes=1), 512, frozenset(), HostMemory(90), 300)
+        check(model, 300)
 
 
 def test_a_cache_that_is_too_small_is_refused() -> None:

@@ -37,9 +37,10 @@ def test_everything_that_can_be_said() -> None:
         batching={"maxBatchSize": 8, "maxQueueDelayMilliseconds": 20, "targetMemoryPercent": 50},
         maxOutputTokens=16,
         shedClasses=["bulk"],
+        featuresOff=["Logprobs", "ResultCache"],
     )
     classes = (PriorityClass("gold", 30), PriorityClass("bulk", sheddable=True))
-    assert said == RuntimePolicy(classes, 8, 20, 50, 16, frozenset({"bulk"}))
+    assert said == RuntimePolicy(classes, 8, 20, 50, 16, frozenset({"bulk"}), frozenset({"Logprobs", "ResultCache"}))
 
 
 @pytest.mark.parametrize(

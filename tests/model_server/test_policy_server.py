@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.model_server.process import ServerProcess, error_of
+from tests.model_server.redis_process import RedisProcess
 from tests.model_server.volume import ConfigMapVolume
 
 EMBEDDINGS = "/v1/embeddings"
@@ -91,6 +92,10 @@ def test_a_shed_class_is_told_when_to_come_again(server: Server) -> None:
     assert 10 <= int(refused.headers["retry-after"]) <= 60
     assert 'springtide_rejections_total{class="bulk",reason="shed_by_policy"} 1.0' in server.metrics()
     assert server.embed("high tide", priority="gold").status_code == 200
+    unread = server.process.client.post(EMBEDDINGS, content=b"{" + b" " * 300_000, headers={"X-Priority": "bulk"})
+    assert unread.status_code == 429, "it is refused before it is read"
+    assert f'springtide_requests_total{{code="429",route="{EMBEDDINGS}"}} 2.0' in server.metrics()
+    assert server.embed("high tide", priority="gold").status_code == 200, "the connection goes on"
     server.acts(priorities=GOLD)
     assert server.embed("high tide", priority="bulk").status_code == 200
 
@@ -99,8 +104,8 @@ def test_batches_have_the_new_cap(server: Server) -> None:
     def batches() -> float:
         return server.process.metric("springtide_batch_rows_count")
 
-    texts = [f"tide {number}" for number in range(12)]
-    server.acts(batching={"maxBatchSize": 12})
+    texts = [f"tide {number}" for number in range(6)]
+    server.acts(batching={"maxBatchSize": 6})
     before = batches()
     assert server.embed(*texts).status_code == 200
     assert batches() == before + 1
@@ -108,7 +113,7 @@ def test_batches_have_the_new_cap(server: Server) -> None:
     assert server.process.metric("springtide_batch_row_limit") == 3
     before = batches()
     assert server.embed(*texts).status_code == 200
-    assert batches() == before + 4
+    assert batches() == before + 2
 
 
 def test_a_file_that_becomes_wrong_leaves_the_last_good_one(server: Server) -> None:
@@ -126,16 +131,42 @@ def test_a_file_that_becomes_wrong_leaves_the_last_good_one(server: Server) -> N
     assert server.process.metric("springtide_policy_valid") == 1
 
 
-def test_a_cap_of_output_tokens_cuts_answers(smollm2: Path, tmp_path: Path) -> None:
-    with serving(smollm2, "Generate", tmp_path / "policy") as server:
+@pytest.fixture(scope="module")
+def writer(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("generate")
+    with RedisProcess(folder) as redis:
+        flags = "--result-cache-url", redis.url, "--result-cache-timeout-milliseconds", "1000"
+        with serving(smollm2, "Generate", folder / "policy", *flags) as made:
+            yield made
 
-        def answer(**options: Any) -> tuple[int, str]:
-            body = server.process.ask("Tell me a long story about the tide.", **options).json()
-            return body["usage"]["completion_tokens"], body["choices"][0]["finish_reason"]
 
-        assert answer(max_tokens=8) == (8, "length")
-        server.acts(maxOutputTokens=3)
-        assert answer(max_tokens=8) == answer() == (3, "length")
-        assert answer(max_tokens=2) == (2, "length")
-        server.acts()
-        assert answer(max_tokens=8) == (8, "length")
+def test_a_cap_of_output_tokens_cuts_answers(writer: Server) -> None:
+    def answer(**options: Any) -> tuple[int, str]:
+        body = writer.process.ask("Tell me a long story about the tide.", **options).json()
+        return body["usage"]["completion_tokens"], body["choices"][0]["finish_reason"]
+
+    assert answer(max_tokens=8) == (8, "length")
+    writer.acts(maxOutputTokens=3)
+    assert answer(max_tokens=8) == answer() == (3, "length")
+    assert answer(max_tokens=2) == (2, "length")
+    writer.acts()
+    assert answer(max_tokens=8) == (8, "length")
+
+
+def test_features_are_turned_off_and_on_again(writer: Server) -> None:
+    def ask(tokens: int) -> tuple[Any, str | None, float]:
+        """Log-probabilities, what is said of the result cache, and how many tokens of the prompt were known."""
+        known = writer.process.metric("springtide_prefix_cache_hit_tokens_total")
+        answer = writer.process.ask("The tide comes in. " * 12, max_tokens=tokens, temperature=0, logprobs=True)
+        hits = writer.process.metric("springtide_prefix_cache_hit_tokens_total") - known
+        return answer.json()["choices"][0]["logprobs"], answer.headers.get("cache-status"), hits
+
+    writer.acts(featuresOff=["Logprobs", "PrefixCache", "ResultCache"])
+    assert ask(2) == ask(2) == (None, None, 0)
+    writer.acts()
+    told, status, _ = ask(2)
+    assert len(told["content"]) == 2
+    assert status == "springtide; fwd=miss"
+    told, _, hits = ask(3)
+    assert len(told["content"]) == 3
+    assert hits > 0

@@ -1,6 +1,9 @@
 """Linear layers with 8-bit weights, on random matrices. Bounds follow from rounding, not from what was seen."""
 
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +180,28 @@ def test_a_wrecked_model_is_refused_where_there_is_no_fallback() -> None:
 
 def test_a_wrecked_model_is_taken_where_that_is_allowed() -> None:
     assert lowered(PrecisionPolicy("INT8", max_drop_percent=100)).used == "INT8"
+
+
+GPU_KERNELS = """
+import torch
+from springtide_server.engine import int8_matmul
+from springtide_server.engine.quantize import _dequantise, _int_mm, quantized
+
+torch.manual_seed(0)
+for inputs, outputs in [(96, 40), (1024, 65), (600, 128)]:
+    for rows in (1, 3, 16, 17, 70, 300):
+        weight, x = quantized(torch.randn(outputs, inputs)), torch.randn(rows, inputs)
+        x[0] *= 1000
+        x[-1] = 0
+        for ours, other in ((int8_matmul.weight_only, _dequantise), (int8_matmul.both, _int_mm)):
+            found, wanted = ours(x, *weight), other(x, *weight)
+            assert found.dtype == wanted.dtype and found.shape == wanted.shape
+            assert ((found - wanted).abs() <= 1e-5 * (x.abs().sum(1, keepdim=True) + 1)).all(), (ours, inputs, rows)
+"""
+
+
+def test_the_gpu_kernels_give_what_torch_gives() -> None:
+    """In Triton's interpreter, which runs them on a CPU."""
+    pytest.importorskip("triton")
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    subprocess.run([sys.executable, "-c", GPU_KERNELS], env=environment, check=True, timeout=300)

@@ -78,10 +78,10 @@ def test_the_search_says_when_nothing_held_and_when_a_trial_was_invalid() -> Non
 @pytest.mark.parametrize("name", KINDS)
 def test_every_sweep_has_no_batches_too_and_nothing_twice(name: str, full: bool) -> None:
     grid = KINDS[name].grid(full)
-    assert (1, 0) in grid
+    assert (KINDS[name].least, 0) in grid
     assert len(set(grid)) == len(grid)
     if full and {"rows", "wait"} <= set(KINDS[name].knobs):
-        assert {rows for rows, _ in grid} == {1, 8, 16, 32}
+        assert {rows for rows, _ in grid} == {KINDS[name].least, 8, 16, 32}
         assert {wait for _, wait in grid} == {0, 2, 5, 10}
     if "wait" not in KINDS[name].knobs:
         assert {wait for _, wait in grid} == {0}

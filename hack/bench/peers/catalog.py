@@ -18,11 +18,12 @@ FULL = tuple((rows, wait) for rows in (1, 8, 16, 32) for wait in (0, 2, 5, 10))
 
 @dataclass(frozen=True)
 class Kind:
-    """A server. `knobs` are those of rows and wait that it has."""
+    """A server. `knobs` are those of rows and wait that it has, `least` its smallest number of rows."""
 
     name: str
     package: str
     knobs: tuple[str, ...]
+    least: int = 1
 
     def version(self) -> str:
         """Return the version that is measured."""
@@ -33,7 +34,7 @@ class Kind:
         has_rows, has_wait = "rows" in self.knobs, "wait" in self.knobs
         # On few cores no batches at all may be the best. Then there is nothing to wait for.
         grid = [(rows, wait if has_wait else 0) for rows, wait in (FULL if full else SETTINGS) if rows > 1 or not wait]
-        return list(dict.fromkeys(grid if has_rows else [(1, 0)]))
+        return list(dict.fromkeys((max(rows, self.least), wait) for rows, wait in (grid if has_rows else [(1, 0)])))
 
     def command(self, settings: Settings) -> list[str]:
         """Return the program and its arguments.
@@ -77,7 +78,7 @@ KINDS = {
         Kind(OURS, "springtide-model-server", ("rows", "wait")),
         Kind("litserve", "litserve", ("rows", "wait")),
         Kind("mosec", "mosec", ("rows", "wait")),
-        Kind("bentoml", "bentoml", ("rows",)),
+        Kind("bentoml", "bentoml", ("rows",), least=2),
         Kind("ray", "ray", ("rows", "wait")),
         Kind("fastapi", "fastapi", ()),
     )

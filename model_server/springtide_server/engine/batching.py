@@ -3,17 +3,23 @@
 Let w be the expected time until the next request, n the rows that wait, a what one more row adds to the batch and b
 what each batch costs whatever its size. Waiting delays n rows by w + a each, and saves the next row b - w: without it
 the row would wait for this batch, and then for one of its own. So wait only if b - w > n·(w + a), and within bounds.
+
+A batch delays the first of its rows until the last is done, and all who come meanwhile. So it takes no more rows once b
+is a small part of it, nor longer than a part of the time that its rows have; rows that would be late anyway come last.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic
+from typing import Generic, NamedTuple
 
-from springtide_server.engine.cost import Costs, bucket
+from springtide_server.engine.cost import SECONDS_PER_BATCH, Costs, bucket
 from springtide_server.engine.queue import E, PriorityQueue, Row
 
 WASTE = 1.25  # times the real tokens may be padded; more only where it costs less than a batch of its own
+EFFICIENT = 0.95  # part of a batch's time that goes into its rows: with more of them little is gained
+LATE = 1.25  # on predicted seconds where a deadline is at stake
+PATIENCE = 1 / 3  # of the time from a request to its deadline: then one that comes just too late has its turn as well
 RATE_SECONDS = 1.0  # over which the rate of arrivals is averaged
 RECOVERY = 1.02  # growth of the cap with each batch that shows that it is too low
 
@@ -60,34 +66,73 @@ class Arrivals:
         return self._rate * math.exp(-max(0.0, now - self._last) / RATE_SECONDS)
 
 
+class Facts(NamedTuple):
+    """Of a length, looked up once, since hundreds of rows are tried."""
+
+    cap: float
+    """Most padded tokens."""
+    enough: float
+    """Padded tokens that make a batch efficient."""
+    token_seconds: float
+    overhead: float
+
+    def seconds(self, tokens: int) -> float:
+        """Of a batch of so many padded tokens."""
+        return self.overhead + self.token_seconds * tokens
+
+
 class Batch(Generic[E]):
     """A batch being put together: the rows that fit."""
 
-    def __init__(self, limit: int, costs: Costs, available: float, packs: bool) -> None:
+    def __init__(self, limit: int, costs: Costs, available: float, packs: bool, now: float, waiting: int) -> None:
+        """`waiting` are the tokens in the queue."""
         self._limit, self._costs, self._available, self._packs = limit, costs, available, packs
+        self._now, self._waiting = now, waiting
         self.rows, self.longest, self.tokens = 0, 0, 0
-        self._facts: dict[int, tuple[float, float, float]] = {}
+        self.late = False
+        """Whether a row was left out because its answer would come after its deadline."""
+        self._padded = 0
+        self._only: E | None = None  # whose rows all of these are
+        self._seconds = math.inf  # that it may take
+        self._facts: dict[int, Facts] = {}
 
     def fits(self, row: Row[E], must: bool) -> bool:
-        """Whether the row joins. The first always does, however long it is: alone it fits or it fails."""
+        """Whether the row joins. The first does, however long it is, unless it would be late."""
         rows, longest = self.rows + 1, max(self.longest, row.length)
         tokens = self.tokens + row.length
         padded = tokens if self._packs else rows * longest
+        facts = self._facts_of(longest)
+        allowed = self._seconds
+        if row.entry.deadline is not None:
+            left = (row.entry.deadline - self._now) / LATE
+            patience = PATIENCE * (row.entry.deadline - row.entry.arrival)
+            # Where not all who wait can be in time, one in a hurry would only make the batch small for the others.
+            crowded = facts.token_seconds * self._waiting > left
+            if left < (patience if crowded else facts.seconds(row.length)):
+                self.late = True
+                return False
+            allowed = min(allowed, left, patience)
         if self.rows:
-            cap, token_seconds, overhead = self._facts_of(longest)
-            if padded > cap:
+            if padded > facts.cap or facts.seconds(padded) > allowed:
                 return False
-            if not must and padded > WASTE * tokens and (padded - tokens) * token_seconds > overhead:
+            # Rows of one request are answered together: among them nobody is delayed.
+            if self._padded >= facts.enough and row.entry is not self._only:
                 return False
+            if not must and padded > WASTE * tokens and (padded - tokens) * facts.token_seconds > facts.overhead:
+                return False
+        self._only = row.entry if not self.rows or row.entry is self._only else None
         self.rows, self.longest, self.tokens = rows, longest, tokens
+        self._padded, self._seconds = padded, allowed
         return True
 
-    def _facts_of(self, longest: int) -> tuple[float, float, float]:
-        """Most padded tokens, seconds a token and seconds a batch: looked up once, since hundreds of rows are tried."""
+    def _facts_of(self, longest: int) -> Facts:
         size = bucket(longest)
         if size not in self._facts:
+            slope, base = self._costs.token_seconds(size), self._costs.overhead(size)
             cap = min(float(self._limit), self._costs.tokens_within(self._available, size))
-            self._facts[size] = cap, self._costs.token_seconds(size), self._costs.overhead(size)
+            # Never less than what a batch costs outside of the model.
+            enough = EFFICIENT / (1 - EFFICIENT) * max(base, SECONDS_PER_BATCH) / slope if slope > 0 else math.inf
+            self._facts[size] = Facts(cap, enough, slope, base)
         return self._facts[size]
 
 
@@ -109,8 +154,10 @@ class Policy:
 
     def decide(self, queue: PriorityQueue[E], now: float, available: float) -> Run[E] | Wait | None:
         """What to do while the model is free; None when nothing waits. `available` is in bytes."""
-        batch: Batch[E] = Batch(int(self.token_limit), self.costs, available, self.packs)
+        batch: Batch[E] = Batch(int(self.token_limit), self.costs, available, self.packs, now, queue.tokens())
         rows = queue.pick(self.limits.rows, batch.fits)
+        if not rows and batch.late:  # a prediction may be wrong, and is mended by nothing but a try
+            rows = queue.pick(1, lambda row, must: True)
         if not rows:
             return None
         full = len(rows) == self.limits.rows or len(rows) < queue.rows

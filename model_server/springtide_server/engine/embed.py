@@ -7,13 +7,16 @@ from typing import Any
 import torch
 
 from springtide_server.engine import packing
+from springtide_server.engine.attention import has_varlen
 from springtide_server.engine.packing import Packed
 
 Pooling = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(hidden states [tokens, size] of rows one after the other, their lengths [rows]) → [rows, size]."""
 
-# Between the vectors of both ways: rounding is far below, another attention or other positions far above.
-ALIKE = 1e-2
+# How far the vectors of both ways may be apart, in parts of their length: rounding is below, another attention or other
+# positions above. Eight bits round too much to tell, so models are tried before they are quantised.
+ALIKE = {torch.float32: 1e-2}
+ALIKE_HALF = 5e-2
 log = logging.getLogger(__name__)
 
 
@@ -45,18 +48,19 @@ class Embedder:
         normalize: bool,
         padding_token: int,
         context_length: int,
-        precision: str = "",
     ) -> None:
         self._model = model
         self._pooling = pooling
         self._normalize = normalize
         self._padding_token = padding_token
         self._first_position = 0
-        self.context_length, self.precision = context_length, precision
+        self.context_length, self.precision = context_length, ""
         self.packs = False
 
     def pack(self) -> None:
         """From now on compute without padding, if this model then gives the same vectors."""
+        if self.device.type == "cuda" and not has_varlen(self.device, self._model.dtype):
+            return  # a launch for each length takes longer than the padding
         length = self.context_length
         rows = [[2] * max(1, length // part) for part in (2, 4, 3, 3)]  # together longer than the context
         wanted = self._vectors(rows)
@@ -67,8 +71,8 @@ class Embedder:
             # RoBERTa and its kind count positions from behind the padding token.
             for first in (0, self._padding_token + 1):
                 self._first_position = first
-                alike = (self._vectors(rows) - wanted).abs().max() <= ALIKE * wanted.abs().max()
-                if alike:
+                apart = (self._vectors(rows) - wanted).norm(dim=1) / wanted.norm(dim=1)
+                if bool((apart <= ALIKE.get(self._model.dtype, ALIKE_HALF)).all()):
                     return
             reason = "the vectors differ"
         except (ValueError, TypeError, AttributeError, RuntimeError, IndexError) as error:

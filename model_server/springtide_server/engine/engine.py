@@ -1,8 +1,7 @@
-"""What the HTTP side knows of an engine, and what all engines share: the load, the queue and its refusals."""
+"""What the HTTP side knows of an engine, and what all engines share: the load and the queue."""
 
 import asyncio
 import logging
-import math
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -17,11 +16,12 @@ from weakref import WeakSet
 from springtide_server.engine.admission import Admission
 from springtide_server.engine.pulse import Pulse
 from springtide_server.engine.queue import PriorityQueue, Refused
+from springtide_server.engine.refusals import refusal
 from springtide_server.engine.settings import GenerateSettings
 from springtide_server.engine.work import Job, Request, Terms
 from springtide_server.errors import ModelError, RequestError
 from springtide_server.metrics import Metrics
-from springtide_server.policy import RuntimePolicy
+from springtide_server.policy import Feature, RuntimePolicy
 from springtide_server.precision import Outcome, PrecisionPolicy
 from springtide_server.priorities import DEFAULTS, PriorityClass, place_of
 from springtide_server.protocol import Task
@@ -29,8 +29,6 @@ from springtide_server.protocol import Task
 if TYPE_CHECKING:
     from springtide_server.engine.tokenizer import Tokenizer
 
-MAX_RETRY_SECONDS = 60
-POLICY_RETRY_SECONDS = 10  # a policy outlives a queue
 Phase = Callable[[str], AbstractContextManager[None]]
 M = TypeVar("M")
 Loader = Callable[[Phase], tuple[M, "Tokenizer"]]
@@ -45,6 +43,7 @@ class Engine(Protocol):
     state: Literal["loading", "ready", "failed"]
     classes: Sequence[PriorityClass]
     max_output_tokens: int | None
+    features_off: frozenset[Feature]
 
     def apply(self, policy: RuntimePolicy) -> None:
         """Act by the policy from now on, whatever the state. Called on the event loop."""
@@ -121,6 +120,7 @@ class QueueEngine(ABC, Generic[M]):
         self._name, self._load, self._metrics = name, load, metrics
         self.classes = settings.classes
         self.max_output_tokens: int | None = None
+        self.features_off: frozenset[Feature] = frozenset()
         self._shed_classes: frozenset[str] = frozenset()
         self._jobs: WeakSet[Job] = WeakSet()  # those that run have left the queue
         self._queue: PriorityQueue[Job] = PriorityQueue(settings.classes, settings.places, settings.tokens)
@@ -142,6 +142,7 @@ class QueueEngine(ABC, Generic[M]):
         with self._changed:
             self._shed_classes = policy.shed_classes
             self.max_output_tokens = policy.max_output_tokens
+            self.features_off = policy.features_off
             if policy.priorities != self.classes:
                 self._reclassify(policy.priorities)
             self._changed.notify()
@@ -276,23 +277,4 @@ class QueueEngine(ABC, Generic[M]):
 
     def _refused(self, reason: str, rank: int) -> RequestError:
         self._metrics.rejections.labels(reason, self.classes[rank].name).inc()
-        status, code, message = REFUSALS[reason]
-        if status != 429:
-            return RequestError(status, message, type=TYPES[status], code=code)
-        # Not 503: a gateway counts that against the replica, and ejecting one under load moves the load to the others.
-        least = POLICY_RETRY_SECONDS if reason == "shed_by_policy" else 1
-        retry = min(MAX_RETRY_SECONDS, max(least, math.ceil(self._admission.wait(rank, time.monotonic()))))
-        return RequestError(429, message, type=TYPES[429], code=code, retry_after_seconds=retry)
-
-
-TYPES = {413: "invalid_request_error", 429: "rate_limit_error", 504: "timeout_error"}
-REFUSALS = {
-    "queue_full": (429, "queue_full", "The server's queue is full; send the request again later"),
-    "shed": (429, "shed", "The server is busy and sheds requests of this priority; send the request again later"),
-    "shed_by_policy": (429, "shed_by_policy", "Requests of this priority are refused for now; send it again later"),
-    "evicted": (429, "evicted", "The request gave its place to one of a better priority; send it again later"),
-    "late": (429, "deadline_unreachable", "The answer would come after the request's deadline; send it again later"),
-    "deadline": (504, "deadline_exceeded", "The request's deadline passed before it was computed; nothing was done"),
-    "out_of_memory": (413, "out_of_memory", "An input did not fit into the server's memory; send a shorter one"),
-    "too_large": (413, "request_too_large", "The request has more tokens than the whole queue may hold; split it"),
-}
+        return refusal(reason, lambda: self._admission.wait(rank, time.monotonic()))

@@ -65,6 +65,11 @@ class GenerateEngine(QueueEngine[GenerateModel]):
         with self._changed:
             self._allowed = policy.max_batch_size
             super().apply(policy)
+            if self._pool is not None:
+                self._share_prefixes(self._pool)
+
+    def _share_prefixes(self, pool: BlockPool) -> None:
+        pool.share = self._shares and "PrefixCache" not in self.features_off
 
     def utilization(self) -> dict[str, float]:
         """Those of the queue and of the KV cache."""
@@ -74,7 +79,9 @@ class GenerateEngine(QueueEngine[GenerateModel]):
         self._limits, self._most = model.limits, model.limits.sequences
         scheduler = self._scheduler = Scheduler(self._queue, model.pool, model.limits)
         metrics, pool = self._metrics, model.pool
-        self._pool = pool
+        self._pool, self._shares = pool, pool.share
+        with self._changed:
+            self._share_prefixes(pool)
         metrics.kv_tokens.set(model.pool.count * model.pool.size)
         metrics.requests_running.set_function(lambda: len(scheduler.running))
         metrics.requests_waiting.set_function(lambda: len(self._queue) + len(scheduler.preempted))

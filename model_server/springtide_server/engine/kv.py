@@ -43,8 +43,9 @@ class KVCache:
 
     def __init__(self, shape: Shape, blocks: int, host: int, device: torch.device) -> None:
         self.size, self.trash = BLOCK, blocks
-        each = (2, (blocks + 1) * BLOCK, shape.heads, shape.size)
-        self.layers = [_zeros(each, shape.dtype, device) for _ in range(shape.layers)]
+        whole = (shape.layers, 2, (blocks + 1) * BLOCK, shape.heads, shape.size)
+        self._device = _zeros(whole, shape.dtype, device)
+        self.layers = self._device.unbind()
         self._host = torch.empty(
             (host, shape.layers, 2, BLOCK, shape.heads, shape.size),
             dtype=shape.dtype,
@@ -59,13 +60,11 @@ class KVCache:
 
     def move(self, copy: Copy) -> None:
         """Copy a block to the host or back; on a GPU in the order of its stream."""
-        start = copy.block * BLOCK
-        for layer, host in zip(self.layers, self._host[copy.slot], strict=True):
-            here = layer[:, start : start + BLOCK]
-            if copy.to_host:
-                host.copy_(here, non_blocking=True)
-            else:
-                here.copy_(host, non_blocking=True)
+        here, host = self._device.narrow(2, copy.block * BLOCK, BLOCK), self._host[copy.slot]
+        if copy.to_host:
+            host.copy_(here, non_blocking=True)
+        else:
+            here.copy_(host, non_blocking=True)
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:

@@ -17,7 +17,7 @@ from springtide_server.engine import accuracy
 from springtide_server.engine.embed import POOLINGS, Embedder, Pooling
 from springtide_server.engine.engine import Phase
 from springtide_server.engine.fuse import check_compiler, fuse
-from springtide_server.engine.language import build
+from springtide_server.engine.language import build, check
 from springtide_server.engine.lower import lower
 from springtide_server.engine.memory import measured
 from springtide_server.engine.runner import Runner
@@ -63,7 +63,9 @@ def load(
         if task == "Generate" and not tokenizer.has_chat_template:
             raise ModelError(f"{folder} has no chat template; add chat_template.jinja, or use an instruct model")
     plain = _plain(policy.asked)
-    module, measure = _read(folder, task, tokenizer, plain, phase)
+    # torch.compile needs shapes that repeat.
+    read = partial(_read, folder, task, tokenizer, plain, phase, pack=not policy.compile)
+    module, embedder, measure = read()
     context = _context_length(folder, module.config, tokenizer)
     rows = [row[:context] for row in tokenizer.encode(accuracy.TEXTS)]
     outcome = Outcome(policy.asked, plain, None)
@@ -72,22 +74,19 @@ def load(
             drop_of = accuracy.perplexity_drop if task == "Generate" else accuracy.cosine_drop
             outcome = lower(folder, module, policy.asked, policy, plain, partial(measure, rows), drop_of)
         if outcome.used == plain:
-            del module, measure  # before the next one takes its memory
-            module, measure = _read(folder, task, tokenizer, plain, phase)
+            del module, embedder, measure  # before the next one takes its memory
+            module, embedder, measure = read()
     report(outcome)
     precision = f"{outcome.used} {_device().type}"
-    if task == "Embed":
-        embedder = _embedder(folder, module, tokenizer, precision)
-        if not policy.compile:  # torch.compile needs shapes that repeat
-            embedder.pack()
-        else:
+    if embedder is not None:
+        embedder.precision = precision
+        if policy.compile:
             with phase("compile"):
                 fuse(module, lambda count, tokens: embedder([[0] * tokens] * count), context)
-        with phase("warmup"):
-            accuracy.check_outputs(accuracy.vectors(embedder)(rows[:1]), folder, outcome.used)
-        return Loaded(embedder, tokenizer)
     with phase("warmup"):
         accuracy.check_outputs(measure(rows[:1]), folder, outcome.used)
+        if embedder is not None:
+            return Loaded(embedder, tokenizer)
         memory = measured(_device(), generate.memory_percent)
         ends = _end_tokens(module, tokenizer)
         runner = build(module, generate, context, ends, memory, tokenizer.vocabulary, precision)
@@ -102,16 +101,21 @@ def _plain(asked: Precision) -> Plain:
 
 
 def _read(
-    folder: Path, task: Task, tokenizer: Tokenizer, plain: Plain, phase: Phase
-) -> tuple[PreTrainedModel, accuracy.Measure]:
-    """The model, and how its accuracy is measured."""
+    folder: Path, task: Task, tokenizer: Tokenizer, plain: Plain, phase: Phase, pack: bool
+) -> tuple[PreTrainedModel, Embedder | None, accuracy.Measure]:
+    """The model, for Embed its embedder as well, and how its accuracy is measured."""
     with phase("weights"):
         module = _weights(folder, AutoModelForCausalLM if task == "Generate" else AutoModel, DTYPES[plain])
         accuracy.check_weights(module, folder, plain)
     log.info("weights loaded", extra={"fields": {"precision": plain}})
-    if task == "Embed":
-        return module, accuracy.vectors(_embedder(folder, module, tokenizer, ""))
-    return module, accuracy.surprises(lambda row: _logits(module, row))
+    if task == "Generate":
+        with phase("check"):
+            check(module, tokenizer.vocabulary)
+        return module, None, accuracy.surprises(lambda row: _logits(module, row))
+    embedder = _embedder(folder, module, tokenizer)
+    if pack:
+        embedder.pack()
+    return module, embedder, accuracy.vectors(embedder)
 
 
 def _logits(module: Any, row: Sequence[int]) -> torch.Tensor:
@@ -156,10 +160,10 @@ def _end_tokens(model: Any, tokenizer: Tokenizer) -> frozenset[int]:
     return frozenset(token for token in [*named, tokenizer.end_token] if token is not None)
 
 
-def _embedder(folder: Path, model: Any, tokenizer: Tokenizer, precision: str) -> Embedder:
+def _embedder(folder: Path, model: Any, tokenizer: Tokenizer) -> Embedder:
     pooling, normalize = _sentence_transformers_modules(folder)
     length = _context_length(folder, model.config, tokenizer)
-    return Embedder(model, pooling, normalize, tokenizer.padding_token, length, precision)
+    return Embedder(model, pooling, normalize, tokenizer.padding_token, length)
 
 
 def _context_length(folder: Path, config: Any, tokenizer: Tokenizer) -> int:

@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,10 +22,11 @@ from springtide_server.precision import Quantised
 
 HIGHEST = 127
 TINY = 1e-12  # instead of a scale of 0
-TIMED_ROWS = (1, 16, 256)
+TIMED_ROWS = {"cpu": (1, 16, 256), "cuda": (1, 16, 64, 256, 2048)}
 TIMED_SECONDS = 0.1  # for each kernel and number of rows
 # torch._int_mm on CUDA: more than 16 rows, both sides of the weights a multiple of 8.
 CUDA_ROWS, CUDA_MULTIPLE = 17, 8
+CUDA_CACHES = 1 << 27  # bytes, more than any GPU's
 # FBGEMM without VNNI adds two products in 16 bits, which activations of 7 bits can't overflow.
 REDUCE_RANGE = not getattr(torch.cpu, "_is_vnni_supported", bool)()
 
@@ -94,7 +96,7 @@ class Int8Linear(nn.Module):
 def quantized(weight: Tensor) -> tuple[Tensor, Tensor]:
     """(int8 [out, in], float32 scales [out]): the largest magnitude of each output's weights becomes 127."""
     scale = weight.abs().amax(1).float().clamp(min=TINY) / HIGHEST
-    return _rounded(weight.float() / scale.unsqueeze(1)), scale
+    return rounded(weight.float() / scale.unsqueeze(1)), scale
 
 
 def quantize(
@@ -141,16 +143,17 @@ def _fits(layer: nn.Linear, precision: Quantised) -> bool:
 def _choose(layer: nn.Linear, precision: Quantised, compiled: bool) -> Choice:
     """The fastest form of the weights, and for that the fastest kernel by rows, measured on this layer."""
     weight, scale = quantized(layer.weight.detach())
+    timed_rows = TIMED_ROWS[layer.weight.device.type]
     forms: dict[Any, list[list[tuple[float, Kernel]]]] = {}
     for kernel in _kernels(precision, layer.weight.device, compiled):
         try:
             packed = kernel.pack(weight, scale)
-            times = [_seconds(kernel, packed, layer.weight.new_ones(rows, layer.in_features)) for rows in TIMED_ROWS]
-        except (RuntimeError, NotImplementedError, AttributeError) as error:
+            times = [_seconds(kernel, packed, layer.weight.new_ones(rows, layer.in_features)) for rows in timed_rows]
+        except Exception as error:  # private kernels and compilers fail in any way
             reason = str(error).partition("\n")[0]
             log.info("kernel left out", extra={"fields": {"kernel": kernel.name, "reason": reason}})
             continue
-        timed = {str(rows): round(seconds * 1e3, 3) for rows, seconds in zip(TIMED_ROWS, times, strict=True)}
+        timed = {str(rows): round(seconds * 1e3, 3) for rows, seconds in zip(timed_rows, times, strict=True)}
         log.info("kernel timed", extra={"fields": {"kernel": kernel.name, "milliseconds_by_rows": timed}})
         forms.setdefault(kernel.pack, []).append([(seconds, kernel) for seconds in times])
     if not forms:
@@ -159,7 +162,7 @@ def _choose(layer: nn.Linear, precision: Quantised, compiled: bool) -> Choice:
         [min(each, key=lambda pair: pair[0]) for each in zip(*kernels, strict=True)] for kernels in forms.values()
     ]
     best = [kernel for _, kernel in min(fastest, key=lambda form: sum(seconds for seconds, _ in form))]
-    limits = [*TIMED_ROWS[:-1], math.inf]
+    limits = [*timed_rows[:-1], math.inf]
     kept = [
         pair for number, pair in enumerate(zip(limits, best, strict=True)) if best[number : number + 2] != [pair[1]] * 2
     ]
@@ -167,16 +170,19 @@ def _choose(layer: nn.Linear, precision: Quantised, compiled: bool) -> Choice:
 
 
 def _seconds(kernel: Kernel, packed: Packed, x: Tensor) -> float:
-    """The fastest of some runs."""
+    """The fastest of some runs; on CUDA without the time that launching takes, as the engine records its steps."""
 
     def run() -> float:
         start = time.perf_counter()
-        kernel.run(x, *packed)
+        compute()
         if x.is_cuda:
             torch.cuda.synchronize(x.device)
         return time.perf_counter() - start
 
+    compute: Callable[[], object] = partial(kernel.run, x, *packed)
     with torch.inference_mode():
+        if x.is_cuda:
+            compute = _recorded(compute)
         first = run()  # allocates, and on CUDA loads code
         best, end = math.inf, time.perf_counter() + TIMED_SECONDS
         while best == math.inf or time.perf_counter() < end - first:
@@ -184,12 +190,35 @@ def _seconds(kernel: Kernel, packed: Packed, x: Tensor) -> float:
     return best
 
 
+def _recorded(compute: Callable[[], object]) -> Callable[[], object]:
+    """A step of the engine reads each weight once, so what the GPU's caches keep of them is overwritten before."""
+    others = torch.empty(CUDA_CACHES, dtype=torch.uint8, device="cuda")
+    compute()  # compiles kernels, which can't be recorded
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        others.zero_()
+        compute()
+    return graph.replay
+
+
 def _kernels(precision: Quantised, device: torch.device, compiled: bool = False) -> list[Kernel]:
+    kernels = _triton(precision) if device.type == "cuda" else []
     if precision == "INT8":
-        plain = Kernel("dequantise", _dequantise, _as_it_is)
-        return [plain] if compiled else [Kernel("int8pack", _int8pack, _as_it_is), plain]
-    integer = Kernel("int_mm", _int_mm, _as_it_is)
-    return [integer] if device.type == "cuda" else [Kernel("fbgemm", _fbgemm, _prepack), integer]
+        if not compiled:
+            kernels.append(Kernel("int8pack", _int8pack, _as_it_is))
+        return [*kernels, Kernel("dequantise", _dequantise, _as_it_is)]
+    if device.type == "cpu":
+        kernels.append(Kernel("fbgemm", _fbgemm, _prepack))
+    return [*kernels, Kernel("int_mm", _int_mm, _as_it_is)]
+
+
+def _triton(precision: Quantised) -> list[Kernel]:
+    try:
+        from springtide_server.engine import int8_matmul
+    except ImportError:  # torch for CPUs alone has no Triton
+        return []
+    return [Kernel("triton", int8_matmul.weight_only if precision == "INT8" else int8_matmul.both, _as_it_is)]
 
 
 def _as_it_is(weight: Tensor, scale: Tensor) -> Packed:
@@ -208,8 +237,8 @@ def _int8pack(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
 
 
 def _int_mm(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
-    step = _step(x)
-    tokens = _rounded(x.float() / step)
+    step = steps(x)
+    tokens = rounded(x.float() / step)
     missing = CUDA_ROWS - x.shape[0]
     if x.is_cuda and missing > 0:
         tokens = nn.functional.pad(tokens, (0, 0, 0, missing))
@@ -227,15 +256,16 @@ def _prepack(weight: Tensor, scale: Tensor) -> Packed:
 
 def _fbgemm(x: Tensor, packed: Any) -> Tensor:
     # It takes one scale for all that it is given: with each token scaled to ±1 before, that is one for each token.
-    step = _step(x) * HIGHEST
+    step = steps(x) * HIGHEST
     result: Tensor = torch.ops.quantized.linear_dynamic(x.float() / step, packed, REDUCE_RANGE)
     return (result * step).to(x.dtype)
 
 
-def _step(x: Tensor) -> Tensor:
+def steps(x: Tensor) -> Tensor:
     """Of each token's activations [rows, 1], float32."""
     return x.abs().amax(1, keepdim=True).float().clamp(min=TINY) / HIGHEST
 
 
-def _rounded(x: Tensor) -> Tensor:
+def rounded(x: Tensor) -> Tensor:
+    """To int8."""
     return x.round().clamp(-HIGHEST, HIGHEST).to(torch.int8)

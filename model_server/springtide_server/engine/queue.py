@@ -6,7 +6,7 @@ No clock and no threads of its own. The order in which rows have a right to run:
    classes has a row run within AGE + C batches.
 2. Classes that got less than their reserved share while they waited, the one that lacks most first. The lack is counted
    in tokens after each batch, so a share that others have borrowed is given back in the very next batch.
-3. By weight, four times as much for each rank: the class that had least for its weight (stride scheduling, in tokens).
+3. By weight, eight times as much for each rank: the class that had least for its weight (stride scheduling, in tokens).
 
 Within a class first come, first served. Rows that don't fit the batch being made are left for a later one.
 """
@@ -18,7 +18,7 @@ from typing import Generic, NamedTuple, TypeVar
 from springtide_server.priorities import PriorityClass
 
 AGE = 8  # batches
-WEIGHT = 4  # times that of the next class
+WEIGHT = 8  # times that of the next class
 LOOK = 4  # times the rows of a batch are looked at to fill it
 
 
@@ -202,8 +202,7 @@ class PriorityQueue(Generic[E]):
     def pick(self, rows: int, fits: Callable[[Row[E], bool], bool]) -> list[Row[E]]:
         """At most so many rows, in the order of their right to run; nothing changes before `take`.
 
-        `fits(row, must)` says whether the row joins the batch; with `must` only what is impossible may keep it out. It
-        has to accept the first row.
+        `fits(row, must)` says whether the row joins the batch; with `must` only what is impossible may keep it out.
         """
         picked: list[Row[E]] = []
         iterators = {lane: lane.rows() for lane in self._lanes if lane.entries}
