@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hack.shell import Failure, cache_dir, say, tail
 
-from . import fault, lifecycle, node, process
+from . import discovery, fault, lifecycle, node, process, prometheus
 from .control_plane import ready
 from .spec import DEFAULT_NAME, Spec, clusters, find
 from .tools import program
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--nodes", type=int, default=1, help="real nodes (default 1); 0: control plane only")
     up.add_argument("--fake-nodes", type=int, default=0, help="nodes by KWOK, tainted kwok.x-k8s.io/node=fake")
     up.add_argument("--fake-gpus", type=int, default=0, help="nvidia.com/gpu on each fake node")
+    up.add_argument("--prometheus", action="store_true", help="a Prometheus that scrapes model servers")
     command("down", _down, "take a cluster away; nothing of it stays").add_argument("--all", action="store_true")
     command("status", _status, "show all clusters, their components and faults", named=False)
     command("env", _env, 'print shell settings: eval "$(python -m hack.cluster env)"')
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     hold = command("fault-hold", _fault_hold, None)
     hold.add_argument("kind")
     hold.add_argument("target")
+    command("discover", _discover, None)
     for each in (broken, hold):
         each.add_argument("--seconds", type=float, default=30)
         each.add_argument("--milliseconds", type=int, default=0, help="for a delay: how much, each way")
@@ -75,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _up(options: argparse.Namespace) -> None:
     started = time.monotonic()
-    spec = lifecycle.up(Spec(options.name, options.nodes, options.fake_nodes, options.fake_gpus))
+    spec = lifecycle.up(Spec(options.name, options.nodes, options.fake_nodes, options.fake_gpus, options.prometheus))
     say(f"cluster {spec.name} is Ready after {time.monotonic() - started:.0f} s; kubeconfig: {spec.kubeconfig}")
 
 
@@ -88,7 +90,8 @@ def _down(options: argparse.Namespace) -> None:
 def _status(_: argparse.Namespace) -> None:
     for spec in clusters():
         state = "ready" if ready(spec) else "not ready"
-        print(f"{spec.name}: {state}, {spec.nodes} nodes, {spec.fake_nodes} fake nodes, API {spec.server}")
+        scraped = f", Prometheus {prometheus.url(spec)}" if spec.prometheus else ""
+        print(f"{spec.name}: {state}, {spec.nodes} nodes, {spec.fake_nodes} fake nodes, API {spec.server}{scraped}")
         for name in process.names(spec):
             number = process.pid(spec, name)
             print(f"  {name:40} {f'pid {number}' if number else 'not running':14} {process.log(spec, name)}")
@@ -102,7 +105,8 @@ def _env(options: argparse.Namespace) -> None:
     link = links / "kubectl"
     link.unlink(missing_ok=True)
     link.symlink_to(program("kubectl"))
-    print(f'export KUBECONFIG={spec.kubeconfig} PATH="{links}:$PATH"')
+    scraped = f" PROMETHEUS_URL={prometheus.url(spec)}" if spec.prometheus else ""
+    print(f'export KUBECONFIG={spec.kubeconfig} PATH="{links}:$PATH"{scraped}')
 
 
 def _logs(options: argparse.Namespace) -> None:
@@ -137,6 +141,10 @@ def _fault(options: argparse.Namespace) -> None:
 
 def _fault_hold(options: argparse.Namespace) -> None:
     fault.hold(find(options.name), options.kind, options.target, options.seconds, options.milliseconds)
+
+
+def _discover(options: argparse.Namespace) -> None:
+    discovery.run(find(options.name))
 
 
 if __name__ == "__main__":

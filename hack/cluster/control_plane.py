@@ -32,12 +32,13 @@ AUDIT = {
 
 
 def check(spec: Spec) -> None:
-    """Refuse to start where a port of the control plane is taken.
+    """Refuse to start where a port of the cluster is taken.
 
     Raises Failure that names the port.
     """
     loopback = [("127.0.0.1", spec.port(offset)) for offset in (79, 80, 57, 59, 47)]
-    for host, port in [*loopback, (str(spec.host_address), 6443)]:
+    shared = [(str(spec.host_address), port) for port in (6443, *([spec.port(90)] if spec.prometheus else []))]
+    for host, port in [*loopback, *shared]:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)  # the cluster's own address does not exist yet

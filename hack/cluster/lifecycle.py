@@ -14,7 +14,7 @@ from hack.images import catalog
 from hack.packages import need
 from hack.shell import Failure, cache_dir, locked, say
 
-from . import addons, cgroups, control_plane, fault, network, node, process, tools
+from . import addons, cgroups, control_plane, fault, network, node, process, prometheus, tools
 from .control_plane import kubectl
 from .pki import Authority
 from .spec import MAX_NODES, SLOTS, STATE, Spec, clusters
@@ -94,7 +94,8 @@ def _placed(wanted: Spec, taken: set[int]) -> Spec:
 
 def _start(spec: Spec) -> None:
     programs = ("etcd", "kube-apiserver", "kubectl", *(("containerd", "kubelet") if spec.nodes else ()))
-    for program in (*programs, *(("kwok",) if spec.fake_nodes else ())):
+    optional = (*(("kwok",) if spec.fake_nodes else ()), *(("helm",) if spec.prometheus else ()))
+    for program in (*programs, *optional):
         tools.program(program)
     images = [catalog.pause().archive, catalog.coredns().archive] if spec.nodes else []
     say(f"starting cluster {spec.name}")
@@ -111,6 +112,8 @@ def _start(spec: Spec) -> None:
         addons.dns(spec)
     if spec.fake_nodes:
         addons.fake_nodes(spec)
+    if spec.prometheus:
+        prometheus.up(spec)
     _wait_ready(spec)
     (spec.home / "complete").touch()
 
@@ -163,7 +166,7 @@ def _remove(spec: Spec) -> None:
 
 def _check_machine(spec: Spec) -> None:
     _check_root()
-    need(*PACKAGES, *(NODE_PACKAGES if spec.nodes else ()))
+    need(*PACKAGES, *(NODE_PACKAGES if spec.nodes else ()), *(prometheus.PACKAGES if spec.prometheus else ()))
     STATE.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(STATE).free
     if free < FREE_BYTES:

@@ -22,14 +22,15 @@ class Spec:
     """A cluster as asked for, plus its slot: clusters side by side differ by slot in every address and port.
 
     Nodes live in 10.200.SLOT.0/24, pods in 10.(208+SLOT).0.0/16 (a /24 per real node, the upper half for fake nodes),
-    Services in 10.(224+SLOT).0.0/16; the API server listens on the first node address, the rest of the control plane on
-    loopback ports from 21000 + 100 * SLOT.
+    Services in 10.(224+SLOT).0.0/16; the API server and Prometheus listen on the first node address, the rest of the
+    control plane on loopback; all ports but the API server's are from 21000 + 100 * SLOT on.
     """
 
     name: str
     nodes: int = 1
     fake_nodes: int = 0
     fake_gpus: int = 0
+    prometheus: bool = False
     slot: int = 0
 
     def __post_init__(self) -> None:
@@ -38,6 +39,8 @@ class Spec:
             raise Failure(f"--name {self.name}: use 1 to 20 lower-case letters, digits and '-', starting with a letter")
         if not 0 <= self.nodes <= MAX_NODES:
             raise Failure(f"--nodes {self.nodes}: between 0 (control plane only) and {MAX_NODES}")
+        if self.nodes and len(self.name) > 15:
+            raise Failure(f"--name {self.name}: 15 characters at most with real nodes, for the paths of their sockets")
         if not 0 <= self.fake_nodes <= 5000:
             raise Failure(f"--fake-nodes {self.fake_nodes}: between 0 and 5000")
         if not 0 <= self.fake_gpus <= 64:
@@ -79,7 +82,7 @@ class Spec:
         return f"https://{self.host_address}:6443"
 
     def port(self, offset: int) -> int:
-        """Return the loopback port of a component: `offset` is the last two digits of its usual port."""
+        """Return the port of a component: `offset` is the last two digits of its usual port."""
         return 21000 + 100 * self.slot + offset
 
     @property

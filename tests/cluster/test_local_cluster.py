@@ -290,6 +290,7 @@ def kubectl_works(spec: Spec) -> bool:
         (["up", "--name", "Upper"], "--name Upper"),
         (["up", "--name", "test-a", "--nodes", "1"], "exists with another shape"),
         (["up", "--name", "test-c", "--nodes", "99"], "--nodes 99"),
+        (["up", "--name", "test-c-with-16-c", "--nodes", "1"], "15 characters"),
         (["logs", "--name", "test-a", "nothing"], "the components are"),
         (["down", "--name", "absent"], "cluster absent does not exist"),
     ],
