@@ -13,6 +13,10 @@ help: ## Show this help
 demo: ## Make a two-node cluster, serve two real models in it, ask them, and leave it running
 	@$(RUN_ALL) python -m hack.demo up
 
+.PHONY: demo-scaling
+demo-scaling: ## Replay a day of traffic in the demo's cluster and watch replicas come before it
+	@$(RUN_ALL) python -m hack.demo scaling
+
 .PHONY: demo-down
 demo-down: ## Take the demo away
 	@$(RUN) python -m hack.demo down
@@ -44,6 +48,10 @@ test-faults: ## Run the operator behind a network and an API server that fail
 .PHONY: test-server
 test-server: ## Run the model server with real models
 	$(RUN_ALL) pytest tests/model_server
+
+.PHONY: test-signals
+test-signals: ## Run the recording rules in a real Prometheus
+	$(RUN) pytest tests/signals
 
 .PHONY: test-cluster
 test-cluster: ## Run everything in real clusters with real nodes

@@ -6,12 +6,14 @@
 import argparse
 import difflib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from springtide.api.crd import modelservice_crd
+from springtide.api.base import GROUP
+from springtide.api.crd import crds
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTICE = "# Generated from operator/springtide/api by `make generate`. Don't edit.\n"
@@ -26,12 +28,15 @@ def _yaml(document: dict[str, Any]) -> str:
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120)
 
 
-def _chart_copy(crd: dict[str, Any]) -> str:
-    # uninstalling the chart deletes every ModelService of the cluster with the definition, unless it is kept
+def _chart_copy(definitions: Sequence[dict[str, Any]]) -> str:
+    # uninstalling the chart deletes every object of a kind with its definition, unless that is kept
     keep = "  annotations:\n    helm.sh/resource-policy: keep\n"
-    head, body = _yaml(crd).split("metadata:\n", 1)
-    kept = f"{head}metadata:\n{{{{- if .Values.crds.keep }}}}\n{keep}{{{{- end }}}}\n{body}"
-    return f"{{{{- if .Values.crds.enabled }}}}\n{NOTICE}{kept}{{{{- end }}}}\n"
+    kept = []
+    for crd in definitions:
+        head, rest = _yaml(crd).split("metadata:\n", 1)
+        kept.append(f"{head}metadata:\n{{{{- if .Values.crds.keep }}}}\n{keep}{{{{- end }}}}\n{rest}")
+    body = "---\n".join(kept)
+    return f"{{{{- if .Values.crds.enabled }}}}\n{NOTICE}{body}{{{{- end }}}}\n"
 
 
 def _type(schema: dict[str, Any]) -> str:
@@ -65,7 +70,7 @@ def _rows(schema: dict[str, Any], path: str) -> list[str]:
         rows.append(
             f"| `{at}` | {_type(child)} | {must} | {child.get('description', '')}{f' ({limits})' if limits else ''} |"
         )
-        if child["type"] == "array":
+        if child.get("type") == "array":
             rows += _rows(child["items"], f"{at}[]")
         rows += _rows(child, at)
     return rows
@@ -105,12 +110,13 @@ def _reference(crd: dict[str, Any]) -> str:
 
 def generated() -> dict[Path, str]:
     """Return the wanted content of every generated file."""
-    crd = modelservice_crd()
-    return {
-        ROOT / "crds/springtide.dev_modelservices.yaml": NOTICE + _yaml(crd),
-        ROOT / "charts/springtide/templates/crds.yaml": _chart_copy(crd),
-        ROOT / "docs/reference/modelservice.md": _reference(crd),
-    }
+    definitions = crds()
+    made = {ROOT / "charts/springtide/templates/crds.yaml": _chart_copy(definitions)}
+    for crd in definitions:
+        names = crd["spec"]["names"]
+        made[ROOT / f"crds/{GROUP}_{names['plural']}.yaml"] = NOTICE + _yaml(crd)
+        made[ROOT / f"docs/reference/{names['singular']}.md"] = _reference(crd)
+    return made
 
 
 def main() -> int:

@@ -63,7 +63,7 @@ def _request(event: dict[str, Any]) -> Request:
     about = event["objectRef"]
     resource = "/".join(filter(None, (about["resource"], about.get("subresource"))))
     return Request(
-        user=event["user"]["username"],
+        user=event["user"].get("username", ""),  # none: who asked was not known
         verb=event["verb"],
         group=about.get("apiGroup", ""),
         resource=resource,

@@ -30,9 +30,10 @@ class Operator:
     So it asks no model through its Service, which it does where it runs in a pod.
     """
 
-    def __init__(self, spec: Spec) -> None:
-        """Install everything that the chart brings; start nothing."""
-        rendered = run(program("helm"), "template", "springtide", ROOT / "charts/springtide", f"--namespace={SYSTEM}")
+    def __init__(self, spec: Spec, *settings: str) -> None:
+        """Install everything that the chart brings with these values, as in `logLevel=debug`; start nothing."""
+        values = (f"--namespace={SYSTEM}", *(f"--set={setting}" for setting in settings))
+        rendered = run(program("helm"), "template", "springtide", ROOT / "charts/springtide", *values)
         objects = [one for one in yaml.safe_load_all(rendered) if one]
         (deployment,) = (one for one in objects if one["kind"] == "Deployment")
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}

@@ -1,4 +1,7 @@
-"""`python -m hack.demo up`: two real models answer through objects that the operator made in a real cluster."""
+"""`python -m hack.demo up`: two real models answer through objects that the operator made in a real cluster.
+
+A third one is scaled by its traffic; `python -m hack.demo scaling` shows how a forecast does that ahead of time.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from hack.cluster.spec import DEFAULT_NAME, Spec, find
 from hack.images import catalog
 from hack.shell import Failure, say
 
-from . import install
+from . import install, scaling
 
 NAMESPACE = "demo"
 QUESTION = "What is the capital of France?"
@@ -30,9 +33,10 @@ TEXTS = ["The tide is high tonight.", "The water stands at its highest.", "He re
 def main() -> int:
     """Run the demo, or take it away; a failed step says which log to read."""
     parser = argparse.ArgumentParser(prog="python -m hack.demo", description="The demo of the README.")
-    parser.add_argument("action", choices=["up", "down"])
+    actions = {"up": up, "scaling": scale, "down": down}
+    parser.add_argument("action", choices=actions)
     try:
-        up() if parser.parse_args().action == "up" else down()
+        actions[parser.parse_args().action]()
     except Failure as failure:
         say(f"error: {failure}")
         return 1
@@ -65,8 +69,23 @@ def up() -> None:
     with _step(spec, "ask the models", f"kubectl logs --namespace {NAMESPACE} --selector springtide.dev/service"):
         _chat(spec)
         _embed(spec)
+    read = f"kubectl describe --namespace {NAMESPACE} modelservice/tide"
+    with _step(spec, "send more traffic than one replica serves", read):
+        seconds = scaling.follow(spec, NAMESPACE)
+    print(f"tide:  1 → 2 replicas; the second one was ready {seconds:.0f} s after the traffic began")
     limit = "memory.max" if Path("/sys/fs/cgroup/memory.max").exists() else "memory/memory.limit_in_bytes"
     print(NEXT.format(seconds=time.monotonic() - started, name=spec.name, limit=limit))
+
+
+def scale() -> None:
+    """Show in the demo's cluster how a forecast raises the replicas before the traffic comes."""
+    spec = find(DEFAULT_NAME)
+    read = f"kubectl logs --namespace {install.SYSTEM} deployment/springtide-forecaster"
+    with _step(spec, "foresee traffic and scale ahead of it, which takes four to five minutes", read):
+        ahead, report = scaling.foresee(spec, NAMESPACE)
+    share, sent = 100 * report["attainment"], report["requests"]["sent"]
+    print(f"day:   the target rose {ahead:.0f} s before the traffic did")
+    print(f"       {share:.1f} % of {sent} requests were answered within a second")
 
 
 def down() -> None:
@@ -82,6 +101,7 @@ Ready after {seconds:.0f} s. It keeps running; `make demo-down` takes it away. W
   kubectl get msvc
   kubectl scale msvc/chat --replicas=2               # a pod on each node
   kubectl get pods -o wide --watch
+  make demo-scaling                                  # a forecast, and replicas that come before the traffic
   kubectl exec deployment/chat-cpu -- cat /sys/fs/cgroup/{limit}
   make fault ARGS='freeze {name}-node-2 --seconds 60'
 """
@@ -99,7 +119,7 @@ def _step(spec: Spec, what: str, read: str = "") -> Iterator[None]:
 
 def _cluster() -> Spec:
     say("demo: make a cluster with two nodes (the first time builds Kubernetes: some 25 minutes on two cores)")
-    return lifecycle.up(Spec(DEFAULT_NAME, nodes=2))
+    return lifecycle.up(Spec(DEFAULT_NAME, nodes=2, prometheus=True))
 
 
 def _wait_ready(spec: Spec, service: str) -> None:

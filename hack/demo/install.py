@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import yaml
 
-from hack.cluster import node
+from hack.cluster import node, prometheus
 from hack.cluster.control_plane import kubectl
 from hack.cluster.spec import Spec
 from hack.cluster.tools import program
@@ -44,6 +44,7 @@ def operator(spec: Spec, image: Image | None = None) -> None:
         "modelServer.image.repository": server,
         "modelServer.image.tag": server_tag,
         "modelServer.packagesClaim": manifests.CLAIM,
+        **({"prometheus.url": prometheus.url(spec)} if spec.prometheus else {}),
     }
     try:
         run(

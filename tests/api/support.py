@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,8 @@ from springtide.clients.kubernetes import encode
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL_SERVICES = "/apis/springtide.dev/v1alpha1/namespaces/{namespace}/modelservices"
+TRAFFIC_FORECASTS = "/apis/springtide.dev/v1alpha1/namespaces/{namespace}/trafficforecasts"
+OURS = {"ModelService": MODEL_SERVICES, "TrafficForecast": TRAFFIC_FORECASTS}
 DEPLOYMENTS = "/apis/apps/v1/namespaces/{namespace}/deployments"
 REVISIONS = "/apis/apps/v1/namespaces/{namespace}/controllerrevisions"
 SERVICES = "/api/v1/namespaces/{namespace}/services"
@@ -32,7 +35,8 @@ CONFIG_MAPS = "/api/v1/namespaces/{namespace}/configmaps"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/{namespace}/events"
 CHILDREN = (DEPLOYMENTS, SERVICES, ACCOUNTS, NETWORK_POLICIES, DISRUPTION_BUDGETS, CONFIG_MAPS, REVISIONS)
 PODS = "/api/v1/namespaces/{namespace}/pods"
-DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/modelservices.springtide.dev"
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+DEFINITION = f"{DEFINITIONS}/modelservices.springtide.dev"
 REQUESTS = "springtide_api_requests_total"
 MERGE = "application/merge-patch+json"
 
@@ -73,7 +77,7 @@ class Api:
         headers = {"Accept": "text/plain"}
         request = self._client.param_serialize("GET", "/metrics", header_params=headers, auth_settings=["BearerToken"])
         lines = self._client.call_api(*request).read().decode().splitlines()
-        kinds = [path.rsplit("/", 1)[1] for path in (MODEL_SERVICES, *CHILDREN)]
+        kinds = [path.rsplit("/", 1)[1] for path in (*OURS.values(), *CHILDREN)]
         return sum(
             int(float(line.rsplit(" ", 1)[1]))
             for line in lines
@@ -106,6 +110,19 @@ class Api:
         }
         return self.call("POST", MODEL_SERVICES, body)
 
+    def forecast(self, name: str, **spec: Any) -> Any:
+        """Create a TrafficForecast of the service chat, unless told otherwise."""
+        return self.call("POST", TRAFFIC_FORECASTS, forecast_body(name, **spec))
+
+    def verdict(self, name: str) -> tuple[str, str]:
+        """Return the reasons of Accepted and of Used of a TrafficForecast, empty while it is not judged."""
+        live = self.get(TRAFFIC_FORECASTS, name)
+        status = live.get("status", {})
+        if status.get("observedGeneration") != live["metadata"]["generation"] or not status.get("conditions"):
+            return ("", "")
+        found = {one["type"]: one for one in status["conditions"]}
+        return found["Accepted"]["reason"], found["Used"]["reason"]
+
     def edit(self, name: str, spec: dict[str, Any]) -> Any:
         return self.patch(f"{MODEL_SERVICES}/{name}", {"spec": spec})
 
@@ -120,9 +137,20 @@ class Api:
         """Return the resourceVersion of everything that the operator may write."""
         return {
             f"{path} {name}": item["metadata"]["resourceVersion"]
-            for path in (MODEL_SERVICES, *CHILDREN)
-            for name, item in self.list(path, "" if path == MODEL_SERVICES else "springtide.dev/service").items()
+            for path in (*OURS.values(), *CHILDREN)
+            for name, item in self.list(path, "" if path in OURS.values() else "springtide.dev/service").items()
         }
+
+
+def forecast_body(name: str, **spec: Any) -> dict[str, Any]:
+    """Return a TrafficForecast of the service chat, unless told otherwise."""
+    head = {"apiVersion": "springtide.dev/v1alpha1", "kind": "TrafficForecast", "metadata": {"name": name}}
+    return head | {"spec": {"serviceName": "chat"} | spec}
+
+
+def after(minutes: float) -> str:
+    """Return the time so many minutes from now, as the API has it."""
+    return (datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def eventually(check: Callable[[], Found], seconds: float = 15) -> Found:
@@ -143,11 +171,14 @@ def eventually(check: Callable[[], Found], seconds: float = 15) -> Found:
         time.sleep(0.1)
 
 
-def install_definition(api: Api) -> None:
-    """Apply the generated definition and wait until it is served."""
-    body = yaml.safe_load((ROOT / "crds/springtide.dev_modelservices.yaml").read_text())
-    api.call("PATCH", DEFINITION, body, "application/apply-patch+yaml", fieldManager="tests", force="true")
-    eventually(lambda: api.call("GET", MODEL_SERVICES))
+def install_definitions(api: Api) -> None:
+    """Apply the generated definitions and wait until they are served."""
+    for file in sorted((ROOT / "crds").glob("*.yaml")):
+        body = yaml.safe_load(file.read_text())
+        path = f"{DEFINITIONS}/{body['metadata']['name']}"
+        api.call("PATCH", path, body, "application/apply-patch+yaml", fieldManager="tests", force="true")
+    for path in OURS.values():
+        eventually(functools.partial(api.call, "GET", path))
 
 
 class Operator:
@@ -266,12 +297,12 @@ def account_kubeconfig(kubeconfig: Path, api: Api, account: str, rules: list[Any
 
 
 def new_namespace(kubeconfig: Path, prefix: str) -> Api:
-    """Create a namespace that enforces the restricted Pod Security Standard, with the definition installed."""
+    """Create a namespace that enforces the restricted Pod Security Standard, with the definitions installed."""
     api = Api(kubeconfig, "default")
     metadata = {"generateName": f"{prefix}-", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
     made = api.call("POST", "/api/v1/namespaces", {"metadata": metadata})
     api.namespace = made["metadata"]["name"]
-    install_definition(api)
+    install_definitions(api)
     return api
 
 

@@ -13,7 +13,17 @@ from springtide.clients.kubernetes import KubernetesCluster
 from springtide.controllers.cache import Cache, Name
 from springtide.controllers.listing import Listing
 from springtide.controllers.queue import WorkQueue
-from tests.api.support import DEPLOYMENTS, MODEL_SERVICES, PODS, SERVICES, Api, eventually, operator_kubeconfig
+from tests.api.support import (
+    DEPLOYMENTS,
+    MODEL_SERVICES,
+    PODS,
+    SERVICES,
+    TRAFFIC_FORECASTS,
+    Api,
+    after,
+    eventually,
+    operator_kubeconfig,
+)
 
 SECCOMP = {"type": "RuntimeDefault"}
 RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
@@ -69,6 +79,21 @@ async def test_a_missed_deletion_and_a_missed_change(api: Api, cluster: Kubernet
     assert changed.value.spec["replicas"] == 2
 
 
+async def test_a_forecast_that_moved_unseen_concerns_both_services(api: Api, cluster: KubernetesCluster) -> None:
+    cache, queue = Cache(), WorkQueue[Name]()
+    listing = Listing(cluster, cache, queue, [api.namespace])
+    api.forecast("moves", serviceName="from", announcement={"startsAt": after(1), "endsAt": after(2), "multiplier": 2})
+    await listing.fill()
+    waiting = {await queue.get() for _ in range(len(queue))}
+    assert (api.namespace, "from") in waiting, "also where there is no such service"
+    for key in waiting:
+        queue.done(key)
+    api.patch(f"{TRAFFIC_FORECASTS}/moves", {"spec": {"serviceName": "to"}})
+    await listing.compare()
+    assert {await queue.get() for _ in range(len(queue))} == {(api.namespace, "from"), (api.namespace, "to")}
+    api.delete(TRAFFIC_FORECASTS, "moves")
+
+
 async def test_children_that_no_watch_told_of_are_read(api: Api, cluster: KubernetesCluster) -> None:
     cache, queue = Cache(), WorkQueue[Name]()
     listing = Listing(cluster, cache, queue, [api.namespace])
@@ -94,7 +119,7 @@ async def test_a_missing_definition_is_told(
 ) -> None:
     cluster = await connect(kubeconfig)
     other = Kind("springtide.dev/v1alpha1", "Tide", "tides")
-    monkeypatch.setattr("springtide.controllers.listing.MODEL_SERVICE", other)
+    monkeypatch.setattr("springtide.controllers.listing.OURS", (MODEL_SERVICE, other))
     with pytest.raises(Missing):
         await Listing(cluster, Cache(), WorkQueue(), ["default"]).wait_for_definition(0)
 

@@ -26,7 +26,7 @@ from tests.api.support import (
     Operator,
     Refused,
     eventually,
-    install_definition,
+    install_definitions,
 )
 
 pytestmark = pytest.mark.usefixtures("operator")
@@ -85,6 +85,9 @@ def test_scale(api: Api) -> None:
     with pytest.raises(Refused, match=r"spec.pools\[0\].replicas.max"):
         api.patch(path, {"spec": {"replicas": 3}})
     api.edit("scaled", {"replicas": None})
+    eventually(lambda: api.condition("scaled", "Scaled")["reason"] == "MetricsStale")
+    assert api.status("scaled")["targetReplicas"] == 2, "scaling goes on from what runs"
+    api.edit("scaled", {"pools": [{"name": "cpu"}]})
     eventually(lambda: api.status("scaled")["replicas"] == 1)
 
 
@@ -280,7 +283,7 @@ def test_a_stored_spec_that_is_invalid_is_a_condition(api: Api) -> None:
         eventually(lambda: api.create("stored", model=model))
         refused = eventually(lambda: api.condition("stored", "Accepted"))
     finally:
-        install_definition(api)
+        install_definitions(api)
     assert (refused["status"], refused["reason"]) == ("False", "InvalidSpec")
     assert "spec.model.task" in refused["message"]
     assert named(api, DEPLOYMENTS, "stored") == set()
@@ -306,7 +309,7 @@ def test_what_a_newer_version_wrote_is_left_alone(api: Api) -> None:
         assert "future" in api.get(MODEL_SERVICES, "newer")["spec"]
         assert api.get(DEPLOYMENTS, "newer-cpu")["spec"] == before
     finally:
-        install_definition(api)
+        install_definitions(api)
 
 
 def test_deletion_leaves_nothing(api: Api) -> None:
@@ -354,5 +357,5 @@ def test_idle_is_silent(api: Api) -> None:
 def test_definition_is_installed_once(api: Api, tmp_path: Path) -> None:
     # A second apply of the same definition changes nothing, so the generated file is what the server keeps.
     before = api.call("GET", DEFINITION)["metadata"]["resourceVersion"]
-    install_definition(api)
+    install_definitions(api)
     assert api.call("GET", DEFINITION)["metadata"]["resourceVersion"] == before

@@ -9,6 +9,7 @@ import yaml
 from tests.api.policies import APPLY, CHOSEN, IMAGE, PATHS, SERVICES_ONLY, refusal
 from tests.api.support import (
     MODEL_SERVICES,
+    OURS,
     REVISIONS,
     ROOT,
     Api,
@@ -110,12 +111,12 @@ def test_pods_of_another_namespace_do_not_count(kubeconfig: Path, tenant: Api) -
 
 
 def test_administrators_apply_the_examples(api: Api, tenant: Api) -> None:
-    for path in sorted((ROOT / "examples").glob("*.yaml")):
-        one = yaml.safe_load(path.read_text())
-        name = one["metadata"]["name"]
+    for file in sorted((ROOT / "examples").glob("*.yaml")):
+        one = yaml.safe_load(file.read_text())
+        name, path = one["metadata"]["name"], OURS[one["kind"]]
         for _ in range(2):
-            api.call("PATCH", f"{MODEL_SERVICES}/{name}", one, APPLY, fieldManager="kubectl")
-        api.delete(MODEL_SERVICES, name)
+            api.call("PATCH", f"{path}/{name}", one, APPLY, fieldManager="kubectl")
+        api.delete(path, name)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tests.api.support import (
     Api,
     Refused,
     eventually,
-    install_definition,
+    install_definitions,
     running_operator,
     started_operator,
 )
@@ -59,7 +59,7 @@ def test_a_definition_that_comes_later_is_watched(api: Api, kubeconfig: Path, tm
     eventually(lambda: refused(api), 30)
     with started_operator(kubeconfig, api.namespace, tmp_path / "log") as operator:
         eventually(lambda: any("can't be listed yet" in record["message"] for record in operator.records()), 60)
-        install_definition(api)
+        install_definitions(api)
         eventually(operator.watching, 30)
         api.create("early")
         eventually(lambda: api.condition("early", "Accepted"))

@@ -6,22 +6,20 @@ import http.client
 import json
 import subprocess
 import tempfile
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
 from urllib.parse import quote
 
 from hack.cluster.spec import Spec
 from hack.cluster.tools import program
+from hack.load import Background, Options
 
 from .support import NAMESPACE
 
 PATIENCE = 180  # a request may wait behind a long one, on a busy machine
-PAUSE = 0.1  # so that a machine of two cores has time to start pods as well
 
 
 class Failed(Exception):
@@ -30,68 +28,37 @@ class Failed(Exception):
 
 @dataclass
 class Load:
-    """What became of the requests, by kind of client."""
+    """What became of the requests, by kind of client; known when the load has ended."""
 
     answered: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
 
+CLIENTS: dict[str, dict[str, Any]] = {
+    "fresh": {"connections": "fresh", "max_tokens": 2},
+    "kept": {"max_tokens": 2},
+    # Fresh: a server that begins to leave during a stream can only close the connection at its end, and no client may
+    # be sure to see that before it asks again.
+    "stream": {"stream": True, "connections": "fresh", "max_tokens": 16},
+}
+
+
 @contextmanager
 def load(address: str, model: str) -> Iterator[Load]:
-    """Ask from three clients: on a new connection each time, on one that is kept, and for streams."""
-    load, ended = Load(), threading.Event()
-    clients = {"fresh": _fresh, "kept": _Kept(), "stream": _stream}
-    threads = [
-        threading.Thread(target=_ask, args=(load, ended, kind, ask, address, model)) for kind, ask in clients.items()
-    ]
-    for thread in threads:
-        thread.start()
-    try:
+    """Ask on a new connection each time, on one that is kept, and for streams: each when the answer before has come."""
+    load = Load()
+    with ExitStack() as stack:
+        common: dict[str, Any] = {"kind": "chat", "model": model, "seconds": 3600, "timeout_seconds": PATIENCE}
+        common |= {"concurrency": 1, "fields": (("temperature", "0"),)}
+        running = {
+            kind: stack.enter_context(Background(Options((f"http://{address}",), **common, **own)))
+            for kind, own in CLIENTS.items()
+        }
         yield load
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join()
-
-
-def _ask(
-    load: Load, ended: threading.Event, kind: str, ask: Callable[[str, str], None], address: str, model: str
-) -> None:
-    while not ended.wait(PAUSE):
-        began = time.time()
-        try:
-            ask(address, model)
-            load.answered[kind] += 1
-        except (OSError, http.client.HTTPException, Failed) as error:
-            load.failures.append(f"{kind}, begun {began:.1f}, ended {time.time():.1f}: {error!r}")
-
-
-def _fresh(address: str, model: str) -> None:
-    _Kept()(address, model, {"Connection": "close"})
-
-
-class _Kept:
-    """A client that keeps its connection for as long as the server does."""
-
-    def __init__(self) -> None:
-        self._connection: http.client.HTTPConnection | None = None
-
-    def __call__(self, address: str, model: str, headers: dict[str, str] | None = None) -> None:
-        self._connection = self._connection or http.client.HTTPConnection(address, timeout=PATIENCE)
-        try:
-            self._connection.request("POST", "/v1/chat/completions", _body(model, 2), _HEADERS | (headers or {}))
-            response = self._connection.getresponse()
-            text = response.read()
-        except (OSError, http.client.HTTPException):
-            self._connection.close()
-            raise
-        if response.status != 200 or not json.loads(text)["choices"][0]["message"]["content"]:
-            raise Failed(f"{response.status} {text!r}")
-
-
-def _stream(address: str, model: str) -> None:
-    for _ in stream(address, model, 16):
-        pass
+        for kind, one in running.items():
+            report = one.finish()
+            load.answered[kind] = report["requests"]["ok"]
+            load.failures += [f"{kind}: {report['outcomes']} {report['details']}"] * report["requests"]["failed"]
 
 
 def stream(address: str, model: str, tokens: int) -> Iterator[str]:

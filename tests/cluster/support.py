@@ -11,6 +11,10 @@ from typing import Any
 from hack.cluster import process
 from hack.cluster.control_plane import kubectl
 from hack.cluster.spec import Spec
+from hack.cluster.tools import program
+from hack.demo.install import SYSTEM
+from hack.images.catalog import ROOT
+from hack.shell import run
 
 NAMESPACE = "demo"
 CHAT = {"uri": "oci://models.springtide.dev/smollm2-135m-instruct:v1"}
@@ -99,6 +103,19 @@ def chat(address: str, question: str, **options: Any) -> str:
 def service_address(spec: Spec, service: str) -> str:
     """Return the address of a Service."""
     return str(get(spec, "service", service)["spec"]["clusterIP"])
+
+
+def helm(spec: Spec, *words: str) -> str:
+    """Run helm in the release's namespace."""
+    return run(program("helm"), "--kubeconfig", spec.kubeconfig, *words, "--namespace", SYSTEM)
+
+
+def upgrade(spec: Spec, *settings: str) -> None:
+    """Change values of the release, such as `replicas=2`, and wait until it is as they say."""
+    values = [f"--set={setting}" for setting in settings]
+    helm(
+        spec, "upgrade", "springtide", f"{ROOT}/charts/springtide", "--reuse-values", "--wait", "--timeout=2m", *values
+    )
 
 
 def shell(script: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

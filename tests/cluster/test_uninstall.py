@@ -12,28 +12,15 @@ import pytest
 
 from hack.cluster.control_plane import kubectl
 from hack.cluster.spec import Spec
-from hack.cluster.tools import program
 from hack.demo import install, manifests
 from hack.demo.install import SYSTEM
 from hack.images.catalog import ROOT
-from hack.shell import run
 from tests.audit import requests
 
-from .support import NAMESPACE, chat, condition, delete, eventually, get, service_address, serving_pods
+from .support import NAMESPACE, chat, condition, delete, eventually, get, helm, service_address, serving_pods, upgrade
 
 OPERATOR = f"system:serviceaccount:{SYSTEM}:springtide-operator"
 LEAVING = "leaving"
-
-
-def helm(spec: Spec, *words: str) -> str:
-    return run(program("helm"), "--kubeconfig", spec.kubeconfig, *words, "--namespace", SYSTEM)
-
-
-def upgrade(spec: Spec, *settings: str) -> None:
-    values = [f"--set={setting}" for setting in settings]
-    helm(
-        spec, "upgrade", "springtide", f"{ROOT}/charts/springtide", "--reuse-values", "--wait", "--timeout=2m", *values
-    )
 
 
 def uninstall(spec: Spec) -> None:
@@ -148,7 +135,8 @@ def test_services_outlive_the_chart_and_are_taken_over_untouched(installed: Spec
         for one in requests(installed)
         if one.user == OPERATOR and one.time >= started and one.writes and not one.denied
     ]
-    assert {one.resource for one in written} == {"leases"}, written
+    # A forecaster that starts again writes forecasts, and each is judged.
+    assert {one.resource for one in written} - {"trafficforecasts/status"} == {"leases"}, written
 
 
 def quiet(spec: Spec) -> bool:
@@ -164,7 +152,7 @@ def test_the_definition_goes_when_it_is_not_kept(installed: Spec) -> None:
     kubectl(installed, "delete", "deployment", "springtide-operator", f"--namespace={SYSTEM}", "--timeout=60s")
     uninstall(installed)
     left = kubectl(installed, "get", "crd", "--output=name")
-    assert "modelservices.springtide.dev" not in left
+    assert ".springtide.dev" not in left
     made = "deployments,services,replicasets,pods"
     eventually(
         lambda: kubectl(installed, "get", made, f"-n={NAMESPACE}", "-l=springtide.dev/service", "-o=name") == "",

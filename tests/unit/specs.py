@@ -10,6 +10,10 @@ def pool(**more: Any) -> dict[str, Any]:
     return {"pools": [{"name": "cpu"} | more]}
 
 
+def schedule(**more: Any) -> dict[str, Any]:
+    return {"scaling": {"schedules": [{"name": "night", "start": "22:00", "end": "06:00", "minReplicas": 2} | more]}}
+
+
 # What is wrong with a spec, and words that the API server's message has.
 BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"model": {"uri": "https://x/y"}}, ["spec.model.uri", "must begin with oci://, hf://"]),
@@ -78,6 +82,23 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"batching": {"maxQueueDelayMilliseconds": -1}}, ["spec.batching.maxQueueDelayMilliseconds"]),
     ({"batching": {"targetMemoryPercent": 101}}, ["spec.batching.targetMemoryPercent"]),
     ({"priorities": [{"name": "Gold"}]}, ["spec.priorities[0].name"]),
+    (pool(capacity={"requestsPerSecond": "0"}), ["spec.pools[0].capacity.requestsPerSecond", "must be more than 0"]),
+    (pool(capacity={"requestsPerSecond": "fast"}), ["spec.pools[0].capacity.requestsPerSecond"]),
+    (pool(costPerHour="-1"), ["spec.pools[0].costPerHour"]),
+    ({"objectives": {"attainmentPercent": "100"}}, ["spec.objectives.attainmentPercent", "less than 100"]),
+    ({"objectives": {"attainmentPercent": 49}}, ["spec.objectives.attainmentPercent", "at least 50"]),
+    ({"objectives": {"latencyP99Milliseconds": 0}}, ["spec.objectives.latencyP99Milliseconds"]),
+    ({"objectives": {"timeToFirstTokenP99Milliseconds": 0}}, ["spec.objectives.timeToFirstTokenP99Milliseconds"]),
+    ({"scaling": {"mode": "On"}}, ["spec.scaling.mode", '"Auto", "Observe"']),
+    ({"scaling": {"forecast": "On"}}, ["spec.scaling.forecast", '"Auto", "Observe"']),
+    ({"scaling": {"costOfShortage": 0}}, ["spec.scaling.costOfShortage", "must be more than 0"]),
+    ({"scaling": {"scaleDownStabilizationSeconds": 3601}}, ["spec.scaling.scaleDownStabilizationSeconds"]),
+    (schedule(start="8:00"), ["spec.scaling.schedules[0].start"]),
+    (schedule(end="24:00"), ["spec.scaling.schedules[0].end"]),
+    (schedule(days=["Mon"]), ["spec.scaling.schedules[0].days[0]", '"Monday"']),
+    (schedule(minReplicas=0), ["spec.scaling.schedules[0].minReplicas"]),
+    (schedule(timezone="Europe/"), ["spec.scaling.schedules[0].timezone"]),
+    (schedule(pool="gpu"), ["spec.scaling.schedules", "must name pools that exist"]),
     ({"priorities": [{"name": "a"}, {"name": "a"}]}, ["spec.priorities[1]", "Duplicate"]),
     ({"priorities": [{"name": f"c{number}"} for number in range(9)]}, ["spec.priorities"]),
     ({"priorities": [{"name": "a", "reservedPercent": 101}]}, ["spec.priorities[0].reservedPercent"]),
@@ -125,6 +146,17 @@ GOOD: list[dict[str, Any]] = [
     {"runtime": {"name": "VLLM"}, "batching": {}, "priorities": [{"name": "a"}]}
     | {"pools": [{"name": "gpu"}, {"name": "cpu", "runtime": {"name": "ModelServer"}}]},
     {"runtime": {"name": "VLLM"}, "priorities": []},
+    pool(capacity={"requestsPerSecond": "1.5"}, costPerHour="12.50", replicas={"min": 2, "max": 40})
+    | {
+        "objectives": {
+            "latencyP99Milliseconds": 500,
+            "timeToFirstTokenP99Milliseconds": 300,
+            "attainmentPercent": "99.9",
+        }
+    }
+    | {"scaling": {"mode": "Observe", "forecast": "Off", "costOfShortage": "0.5", "scaleDownStabilizationSeconds": 0}},
+    schedule(pool="cpu", timezone="America/Argentina/Buenos_Aires", days=["Monday", "Sunday"]),
+    schedule(timezone="Etc/GMT+1", start="00:00", end="00:00"),
     # the API server drops a null before it looks at the field
     {"replicas": None, "runtime": None},
     pool(replicas={"min": 2, "max": None}, nodeSelector={"a": None}),

@@ -10,6 +10,7 @@ import yaml
 
 from hack.cluster.tools import program
 from springtide import VERSION
+from springtide.cli import forecaster, train
 from springtide.cli.operator import _parser
 from tests.unit.samples import ROOT
 
@@ -20,8 +21,14 @@ OPEN = {
     "podLabels",
     "podAnnotations",
     "metrics.serviceMonitor.labels",
+    "metrics.podMonitor.labels",
+    "metrics.prometheusRule.labels",
     "resources.requests",
     "resources.limits",
+    "forecaster.resources.requests",
+    "forecaster.resources.limits",
+    "forecaster.training.resources.requests",
+    "forecaster.training.resources.limits",
 }
 DEFINITION = "CustomResourceDefinition/modelservices.springtide.dev"
 OPERATOR = "Deployment/springtide-operator"
@@ -86,10 +93,16 @@ def test_the_version_is_the_same_everywhere() -> None:
         ('crds={"keep": 1}', ["/crds/keep", "boolean"]),
         ('imagePullSecrets=["registry"]', ["/imagePullSecrets/0", "object"]),
         ('networkPolicy={"prometheusNamespaces": ["Monitoring"]}', ["/networkPolicy/prometheusNamespaces/0"]),
+        ('metrics={"scrapeInterval": "30s"}', ["/metrics/scrapeInterval"]),
+        ('metrics={"gatewayNamespaces": []}', ["/metrics/gatewayNamespaces"]),
+        ('metrics={"configMap": {"enabled": "yes"}}', ["/metrics/configMap/enabled", "boolean"]),
         ('priorityClassName="High Priority"', ["/priorityClassName"]),
         ('podLabels={"a": 1}', ["/podLabels/a", "string"]),
         ('affinity={"nodes": {}}', ["/affinity", "nodes"]),
         ('topologySpreadConstraints=[{"topologyKey": "zone"}]', ["/topologySpreadConstraints/0", "maxSkew"]),
+        ('forecaster={"persistence": {"accessMode": "ReadOnlyMany"}}', ["/forecaster/persistence/accessMode"]),
+        ('forecaster={"training": {"schedule": "at night"}}', ["/forecaster/training/schedule"]),
+        ('forecaster={"training": {"days": 1}}', ["/forecaster/training/days", "minimum"]),
         ("replica=2", ["replica"]),
     ],
     ids=str,
@@ -225,3 +238,95 @@ def test_the_test_is_restricted_and_cleans_up(default: dict[str, Any]) -> None:
 def test_the_tests_image_is_in_the_allow_list(entry: str, uri: str) -> None:
     pod = render(f"admission.imageAllowList={json.dumps([entry])}")["Pod/springtide-operator-test"]["spec"]
     assert {"name": "MODEL", "value": uri} in pod["containers"][0]["env"]
+
+
+PROMETHEUS = 'prometheus={"url": "http://p:9090", "tokenSecretName": "token", "caSecretName": "ca"}'
+FORECASTER = "Deployment/springtide-forecaster"
+TRAINING = "CronJob/springtide-forecaster-training"
+PERSISTENT = 'forecaster={"persistence": {"enabled": true}}'
+
+
+def containers(objects: dict[str, Any], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the pod of a workload, and its container."""
+    spec = objects[name]["spec"]
+    pod = spec.get("jobTemplate", {"spec": spec})["spec"]["template"]["spec"]
+    return pod, pod["containers"][0]
+
+
+def test_without_a_prometheus_there_is_no_forecaster(default: dict[str, Any]) -> None:
+    assert not [name for name in default if "forecaster" in name]
+    assert FORECASTER in render(PROMETHEUS)
+    assert not [name for name in render(PROMETHEUS, 'forecaster={"enabled": false}') if "forecaster" in name]
+
+
+def test_the_forecaster_takes_its_arguments() -> None:
+    objects = render(PROMETHEUS, 'namespaces=["team-a", "team-b"]')
+    pod, container = containers(objects, FORECASTER)
+    parsed = forecaster._parser().parse_args(container["args"])
+    assert parsed.namespace == ["team-a", "team-b"]
+    assert parsed.prometheus_url == "http://p:9090"
+    mounted = {one["mountPath"] for one in container["volumeMounts"]}
+    for path in (parsed.prometheus_token_file, parsed.prometheus_ca_file, parsed.checkpoint):
+        assert str(path.parent) in mounted
+    assert str(parsed.state_dir) in mounted
+    assert {one["name"] for one in container["volumeMounts"]} == {one["name"] for one in pod["volumes"]}
+    assert {"name": "state", "emptyDir": {}} in pod["volumes"]
+    assert pod["automountServiceAccountToken"] is True
+
+
+def test_the_forecaster_has_no_more_rights_than_it_needs() -> None:
+    objects = render(PROMETHEUS)
+    rules = objects["ClusterRole/system-springtide-forecaster"]["rules"]
+    assert [(rule["resources"], rule["verbs"]) for rule in rules] == [
+        (["modelservices"], ["list"]),
+        (["trafficforecasts"], ["create", "patch"]),
+    ]
+    assert "ClusterRoleBinding/system-springtide-forecaster" in objects
+    some = render(PROMETHEUS, 'namespaces=["team-a"]')
+    assert "ClusterRoleBinding/system-springtide-forecaster" not in some
+    assert some["RoleBinding/system-springtide-forecaster"]["metadata"]["namespace"] == "team-a"
+
+
+def test_training_needs_a_place_for_what_it_learns() -> None:
+    assert TRAINING not in render(PROMETHEUS)
+    off = 'forecaster={"persistence": {"enabled": true}, "training": {"enabled": false}}'
+    assert TRAINING not in render(PROMETHEUS, off)
+    objects = render(PROMETHEUS, PERSISTENT, 'modelServer={"packagesClaim": "packages"}')
+    pod, container = containers(objects, TRAINING)
+    parsed = train._parser().parse_args(container["args"])
+    assert parsed.checkpoint == forecaster._parser().parse_args(containers(objects, FORECASTER)[1]["args"]).checkpoint
+    assert container["command"] == ["python3", "-m", train.__name__]
+    assert container["image"] == f"springtide/model-server:{VERSION}"
+    volumes = {one["name"]: one for one in pod["volumes"]}
+    assert volumes["operator"]["image"]["reference"] == containers(objects, FORECASTER)[1]["image"]
+    claim = {"claimName": "springtide-forecaster"}
+    assert volumes["state"]["persistentVolumeClaim"] == claim
+    assert {"name": "state", "persistentVolumeClaim": claim} in containers(objects, FORECASTER)[0]["volumes"]
+    assert objects["PersistentVolumeClaim/springtide-forecaster"]["spec"]["accessModes"] == ["ReadWriteOnce"]
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_a_claim_of_one_node_brings_training_to_it() -> None:
+    objects = render(PROMETHEUS, PERSISTENT)
+    (term,) = containers(objects, TRAINING)[0]["affinity"]["podAffinity"][
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]
+    labels = objects[FORECASTER]["spec"]["template"]["metadata"]["labels"]
+    assert term["labelSelector"]["matchLabels"].items() <= labels.items()
+    selector = objects["Service/springtide-forecaster-metrics"]["spec"]["selector"]
+    trained = objects[TRAINING]["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
+    assert not selector.items() <= trained.items(), "it would be scraped in the forecaster's place"
+    shared = '{"enabled": true, "accessMode": "ReadWriteMany", "existingClaim": "mine"}'
+    many = render(PROMETHEUS, f'forecaster={{"persistence": {shared}}}')
+    pod, _ = containers(many, TRAINING)
+    assert "affinity" not in pod
+    assert {"name": "state", "persistentVolumeClaim": {"claimName": "mine"}} in pod["volumes"]
+    assert not [name for name in many if name.startswith("PersistentVolumeClaim/")]
+
+
+def test_the_forecaster_and_training_are_restricted() -> None:
+    objects = render(PROMETHEUS, PERSISTENT)
+    for name in (FORECASTER, TRAINING):
+        pod, container = containers(objects, name)
+        assert container["securityContext"] == pod_of(objects)["containers"][0]["securityContext"]
+        assert pod["securityContext"] == pod_of(objects)["securityContext"] | {"fsGroup": 65532}

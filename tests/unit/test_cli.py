@@ -8,7 +8,7 @@ import pytest
 
 from springtide.cli import operator
 from springtide.cli.logs import JsonFormatter
-from springtide.controllers.run import Options
+from springtide.controllers.options import Options
 from springtide.manifests.settings import Settings
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from springtide.api.errors import Unavailable
-from springtide.clients.cluster import DEPLOYMENT, MODEL_SERVICE, POD, SERVICE, Kind, Object
+from springtide.clients.cluster import DEPLOYMENT, MODEL_SERVICE, POD, SERVICE, TRAFFIC_FORECAST, Kind, Object
 from springtide.controllers.cache import Cache
 from springtide.controllers.handlers import _observer
 from springtide.controllers.listing import WATCHED, Listing
@@ -66,7 +66,7 @@ async def test_a_kind_without_events_and_lists_is_named(clock: Clock, liveness: 
         pod["metadata"]["resourceVersion"] = str(version)
         await observe(event={"type": "MODIFIED", "object": pod})
     assert liveness.dead() == "no watch event and no complete LIST for 900 seconds of: " + ", ".join(
-        kind.kind for kind in WATCHED if kind not in {MODEL_SERVICE, DEPLOYMENT, POD}
+        kind.kind for kind in WATCHED if kind not in {MODEL_SERVICE, TRAFFIC_FORECAST, DEPLOYMENT, POD}
     )
     cluster.away.clear()
     await listing.compare()

@@ -18,7 +18,7 @@ from springtide.manifests.services import service_url
 from springtide.manifests.settings import Settings
 from tests.unit.samples import ROOT, SETTINGS, children_of, example, model_service
 
-EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+EXAMPLES = [path for path in sorted((ROOT / "examples").glob("*.yaml")) if "kind: ModelService\n" in path.read_text()]
 MODEL = {"uri": "oci://registry.example.com/models/chat"}
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from springtide.api.errors import Bug, Conflict, Forbidden, Invalid, NameConflict, Unavailable
 from springtide.controllers.queue import WorkQueue
-from springtide.controllers.worker import POLICY, settle
+from springtide.controllers.worker import POLICY, settle, work
 
 
 async def test_a_waiting_key_is_there_once() -> None:
@@ -114,3 +114,18 @@ async def test_a_key_that_failed_waits() -> None:
     queue.retry("a", base=60, cap=60)
     assert queue.waits("a")
     assert not queue.waits("b")
+
+
+async def test_many_keys_leave_room_for_what_else_runs() -> None:
+    class Idle:
+        async def reconcile(self, key: tuple[str, str]) -> None:
+            """Find nothing to do, so nothing is waited for."""
+
+    queue: WorkQueue[tuple[str, str]] = WorkQueue()
+    for number in range(100):
+        queue.add(("a", str(number)))
+    worker = asyncio.create_task(work(queue, Idle(), lambda seconds, error: None))  # type: ignore[arg-type]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert 80 <= len(queue) < 100
+    worker.cancel()

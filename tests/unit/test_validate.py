@@ -1,6 +1,7 @@
 """`springtide validate` and `springtide explain`."""
 
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from springtide.cli.main import main
+from tests.unit import forecast_specs
 from tests.unit.samples import ROOT
 from tests.unit.specs import BAD, BAD_NAMES, GOOD, MODEL
 
@@ -32,6 +34,11 @@ def validated(folder: Path, text: str, capsys: pytest.CaptureFixture[str]) -> tu
 def as_yaml(name: str, **spec: Any) -> str:
     whole = {"model": MODEL, "pools": [{"name": "cpu"}]} | spec
     return HEAD + yaml.safe_dump({"metadata": {"name": name}, "spec": whole})
+
+
+def forecast(**spec: Any) -> str:
+    head = {"apiVersion": "springtide.dev/v1alpha1", "kind": "TrafficForecast", "metadata": {"name": "x"}}
+    return yaml.safe_dump(head | {"spec": forecast_specs.NAME | spec})
 
 
 @pytest.mark.parametrize(("spec", "words"), BAD, ids=str)
@@ -63,7 +70,10 @@ def test_what_the_api_server_takes_is_valid(
     ("text", "lines"),
     [
         ("a: 1\nb: [}\n", ["2: not YAML: "]),
-        ("a: b\n--- \nx: !own 1\n", ["1: kind: must be ModelService", "3: not YAML: could not determine"]),
+        (
+            "a: b\n--- \nx: !own 1\n",
+            ["1: kind: must be ModelService or ", "3: not YAML: could not determine"],
+        ),
         ("a: \x07\n", ["1: not YAML: special characters are not allowed"]),
         ("&a [*a]\n", ["1: not YAML: an alias refers to what it is part of"]),
         ("- 1\n", ["1: must be a mapping"]),
@@ -100,7 +110,8 @@ def test_problems_have_lines(text: str, lines: list[str], tmp_path: Path, capsys
 
 def test_other_kinds_are_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = "---\n---\nkind: ConfigMap\nmetadata: {name: x}\n---\n" + CHAT + "  pools: [{name: a}]\n"
-    assert validated(tmp_path, text, capsys) == (0, ["3: x: skipped: ConfigMap is no ModelService", " chat: valid"])
+    skipped = "3: x: skipped: ConfigMap is no ModelService or TrafficForecast"
+    assert validated(tmp_path, text, capsys) == (0, [skipped, " chat: valid"])
 
 
 def test_files_that_can_not_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,6 +139,51 @@ def test_explain_applies_defaults(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (second["replicas"], second["online"], second["model"]["location"]) == (1, True, "x/y")
 
 
+@pytest.mark.parametrize(("spec", "words"), forecast_specs.BAD, ids=lambda one: str(one)[:80])
+def test_what_the_api_server_refuses_of_a_forecast_is_found(
+    spec: dict[str, Any], words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, lines = validated(tmp_path, forecast(**spec), capsys)
+    assert code == 1
+    assert any(words[0] in line for line in lines), lines
+
+
+@pytest.mark.parametrize("spec", forecast_specs.GOOD, ids=lambda one: str(one)[:80])
+def test_what_the_api_server_takes_of_a_forecast_is_valid(
+    spec: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert validated(tmp_path, forecast(**spec), capsys) == (0, [" x: valid"])
+
+
+def test_problems_of_a_forecast_have_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = forecast(**forecast_specs.announcement(multiplier=1, endsAt="2026-12-01T19:00:00Z"), note="x")
+    _, lines = validated(tmp_path, text, capsys)
+    assert [line.split(": ", 1)[1] for line in lines] == [
+        "spec.announcement.multiplier: must be more than 1 and at most 10000",
+        "spec.note: unknown field",
+    ]
+    line = lines[0].split(":")[0]
+    assert "multiplier" in text.splitlines()[int(line) - 1]
+
+
+def test_what_the_guides_show_of_forecasts_is_valid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/forecast.md").read_text(), re.S)
+    shown = [block for block in blocks if "kind: TrafficForecast" in block]
+    assert validated(tmp_path, "---\n".join(shown), capsys) == (0, [" new-year: valid", " chat-demand: valid"])
+
+
+def test_explain_tells_what_a_forecast_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = forecast_specs.series(forecast_specs.quantile(500, 1500, 2000), issuedAt="2026-12-01T21:55:00+02:00")
+    launch = forecast_specs.announcement(multiplier="2500m")
+    assert main(["explain", written(tmp_path, forecast(**made) + "---\n" + forecast(**launch))]) == 0
+    series, announced = yaml.safe_load_all(capsys.readouterr().out)
+    assert series["rates"] == [{500: 1.5}, {500: 2.0}]
+    assert (series["from"], series["until"]) == ("2026-12-01T19:55:00+00:00", "2026-12-01T19:57:00+00:00")
+    assert (announced["service"], announced["times"]) == ("chat", 2.5)
+    assert main(["explain", "--manifests", written(tmp_path, forecast(**launch))]) == 0
+    assert capsys.readouterr().out == "", "it has no child objects"
+
+
 def test_explain_prints_the_children(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", str(ROOT / "examples/chat.yaml"), "--manifests", "--packages-claim=torch"]) == 0
     children = list(yaml.safe_load_all(capsys.readouterr().out))
@@ -153,3 +209,12 @@ def test_no_client_is_imported() -> None:
         "main(['explain', 'examples/chat.yaml']); sys.exit(bool({'kubernetes', 'aiohttp', 'kopf'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", text], cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_a_timezone_that_there_is_not_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    at = {"name": "office", "start": "08:00", "end": "18:00", "minReplicas": 2}
+    good, bad = at | {"timezone": "Europe/Berlin"}, at | {"name": "shop", "timezone": "Europe/Atlantis"}
+    code, lines = validated(tmp_path, as_yaml("chat", scaling={"schedules": [good, bad]}), capsys)
+    assert code == 1
+    assert [line for line in lines if "Europe/Atlantis" in line and "schedules[1].timezone" in line], lines
+    assert not [line for line in lines if "Berlin" in line]

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from springtide.api.base import ApiModel, Int32, Int64, list_map
+from springtide.api.scaled import Decimal, ReadySeconds, ScalingStatus
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 
@@ -12,11 +13,7 @@ ConditionStatus = Literal["True", "False", "Unknown"]
 class Condition(ApiModel):
     """One aspect of the state, as metav1.Condition."""
 
-    type: str = Field(
-        min_length=1,
-        max_length=316,
-        description="Accepted, Available or Ready; Reconciling and Stalled are there only while they are True.",
-    )
+    type: str = Field(min_length=1, max_length=316, description="Which aspect.")
     status: ConditionStatus = Field(description="Whether it holds.")
     observed_generation: Int64 = Field(default=0, ge=0, description="The generation of the spec that was judged.")
     last_transition_time: str = Field(
@@ -41,6 +38,13 @@ class PoolStatus(ApiModel):
         max_length=64,
         description="The newest revision, as in the label springtide.dev/revision of its pods.",
     )
+    recommended: Int32 | None = Field(
+        default=None, ge=0, description="The replicas that it would have, where scaling is in mode Observe."
+    )
+    capacity: Decimal | None = Field(
+        default=None, description="What one replica was measured to serve, in requests a second."
+    )
+    ready_seconds: ReadySeconds | None = Field(default=None, description="How long its replicas take to be ready.")
 
 
 class ModelServiceStatus(ApiModel):
@@ -52,7 +56,11 @@ class ModelServiceStatus(ApiModel):
         description="The generation of the spec that was acted on; -1 at first.",
     )
     conditions: tuple[Condition, ...] = Field(
-        default=(), max_length=16, description="The state, one aspect each.", json_schema_extra=list_map("type")
+        default=(),
+        max_length=16,
+        description="The state: Accepted, Available, Ready, Scaled and ForecastReady; Reconciling and Stalled only "
+        "while they are True.",
+        json_schema_extra=list_map("type"),
     )
     replicas: Int32 = Field(default=0, ge=0, description="The replicas that the first pool has, for kubectl scale.")
     ready_replicas: Int32 = Field(default=0, ge=0, description="The replicas of the first pool that are ready.")
@@ -68,3 +76,4 @@ class ModelServiceStatus(ApiModel):
     pools: tuple[PoolStatus, ...] = Field(
         default=(), max_length=16, description="The state of each pool.", json_schema_extra=list_map("name")
     )
+    scaling: ScalingStatus | None = Field(default=None, description="What scaling decided and learned.")

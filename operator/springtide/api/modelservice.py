@@ -11,6 +11,7 @@ from springtide.api.model import MODEL_RULES, Cache, Model
 from springtide.api.pools import POOL_RULES, Pool
 from springtide.api.rules import ListMap, Rule, Rules, check, matches
 from springtide.api.runtime import IMAGE_RULE, Precision, Runtime
+from springtide.api.scaling import SCALING_RULES, Objectives, Scaling
 
 RESTARTED_AT = f"{GROUP}/restartedAt"
 
@@ -45,6 +46,12 @@ class ModelServiceSpec(ApiModel):
         max_length=8,
         description="The classes of requests in pools of the runtime ModelServer, the best first. A change restarts no "
         "pod. Default: the server's: critical with 20 percent reserved, standard, and background, which is sheddable.",
+    )
+    objectives: Objectives = Field(
+        default_factory=Objectives, description="What clients may expect. Scaling keeps as many replicas as it needs."
+    )
+    scaling: Scaling = Field(
+        default_factory=Scaling, description="How the number of replicas of pools with replicas.max follows traffic."
     )
     replicas: Int32 | None = Field(
         default=None,
@@ -95,6 +102,7 @@ SPEC_RULES = (
         ".cache",
     ),
     *POLICY_RULES,
+    *SCALING_RULES,
 )
 
 

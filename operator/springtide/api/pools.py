@@ -6,9 +6,10 @@ from pydantic import Field
 
 from springtide.api.base import ATOMIC_MAP, DNS_LABEL, ApiModel, Int32
 from springtide.api.model import MODEL_RULES, PoolModel
-from springtide.api.resources import REQUESTS_WITHIN_LIMITS, Resources
+from springtide.api.resources import REQUESTS_WITHIN_LIMITS, Amount, Resources
 from springtide.api.rules import Rule, Rules
 from springtide.api.runtime import IMAGE_RULE, Accelerator, Precision, Runtime
+from springtide.api.scaling import Capacity
 
 Tier = Literal["Realtime", "Offline", "Fallback"]
 
@@ -91,6 +92,12 @@ class Pool(ApiModel):
     )
     replicas: Annotated[Replicas, Rules(_MAX_RULE)] = Field(
         default_factory=Replicas, description="How many replicas the pool has."
+    )
+    capacity: Capacity | None = Field(default=None, description="What one replica is expected to serve, for scaling.")
+    cost_per_hour: Amount | None = Field(
+        default=None,
+        description="What one replica costs in an hour, in any currency: the pool that is cheapest for its "
+        "capacity grows first.",
     )
     update: Annotated[Update, Rules(_PROGRESS_RULE)] = Field(
         default_factory=Update, description="How the pool moves to a new revision, in replicas."

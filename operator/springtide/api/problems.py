@@ -55,6 +55,11 @@ def problems(error: ValidationError) -> list[Problem]:
     return found
 
 
+def summary(error: ValidationError) -> str:
+    """Return the first five problems, in one line."""
+    return "; ".join(str(one) for one in problems(error)[:5])
+
+
 def path_text(path: Path) -> str:
     """Return a path as the API server writes it: spec.pools[0].name."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")

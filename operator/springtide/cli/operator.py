@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import os
 import re
 import socket
 import sys
@@ -10,39 +9,41 @@ from collections.abc import Sequence
 
 from springtide.api.base import DNS_LABEL
 from springtide.cli.logs import configure_logs
-from springtide.cli.settings import VARIABLES, add_settings, settings_of
+from springtide.cli.program import COMMON_VARIABLES, add_health_port, add_log_level, add_namespaces, namespace, parse
+from springtide.cli.prometheus import PROMETHEUS_VARIABLES, add_prometheus, prometheus_of
+from springtide.cli.settings import SETTINGS_VARIABLES, add_settings, settings_of
 from springtide.controllers.lease import Election
 from springtide.controllers.liveness import PERIOD_SECONDS
-from springtide.controllers.run import Options, run
+from springtide.controllers.options import Options
+from springtide.controllers.run import run
 
 _VARIABLES = {
-    **VARIABLES,
-    "SPRINGTIDE_HEALTH_PORT": "--health-port",
+    **SETTINGS_VARIABLES,
+    **COMMON_VARIABLES,
+    **PROMETHEUS_VARIABLES,
     "SPRINGTIDE_LEADER_ELECTION_NAMESPACE": "--leader-election-namespace",
     "SPRINGTIDE_LEADER_ELECTION_NAME": "--leader-election-name",
     "SPRINGTIDE_IDENTITY": "--identity",
     "SPRINGTIDE_RESYNC_SECONDS": "--resync-seconds",
-    "SPRINGTIDE_LOG_LEVEL": "--log-level",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the operator until it is told to stop."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    parsed = _parser().parse_args(_from_environment() + given)
+    parser = _parser()
+    parsed = parse(parser, _VARIABLES, arguments)
     configure_logs(parsed.log_level)
     where = parsed.leader_election_namespace
     election = Election(where, parsed.leader_election_name, parsed.identity) if where else None
-    options = Options(settings_of(parsed), parsed.namespace, parsed.health_port, election, parsed.resync_seconds)
+    options = Options(
+        settings_of(parsed),
+        parsed.namespace,
+        parsed.health_port,
+        election,
+        parsed.resync_seconds,
+        prometheus=prometheus_of(parser, parsed),
+    )
     return asyncio.run(run(options))
-
-
-def _from_environment() -> list[str]:
-    """Return the variables as options, so that they are checked as options are; the command line comes after."""
-    values = {variable: os.environ.get(variable, "").strip() for variable in _VARIABLES}
-    options = [f"{_VARIABLES[variable]}={value}" for variable, value in values.items() if value]
-    namespaces = os.environ.get("SPRINGTIDE_NAMESPACES", "").split(",")
-    return options + [f"--namespace={name.strip()}" for name in namespaces if name.strip()]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,24 +52,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Serves ModelServices on Kubernetes. Every option may be given by the environment variable in "
         "brackets. The cluster is the one that it runs in, else that of the kubeconfig.",
     )
-    parser.add_argument(
-        "--namespace",
-        action="append",
-        default=[],
-        type=_namespace,
-        help="serve this namespace only; may be repeated; default: all [SPRINGTIDE_NAMESPACES, separated by commas]",
-    )
+    add_namespaces(parser, "serve")
     add_settings(parser, default_images=False)
-    parser.add_argument(
-        "--health-port",
-        type=int,
-        default=8080,
-        help="port of /healthz, /readyz and /metrics; 0 for any free port, which the log tells; default: 8080 "
-        "[SPRINGTIDE_HEALTH_PORT]",
-    )
+    add_health_port(parser)
     parser.add_argument(
         "--leader-election-namespace",
-        type=_namespace,
+        type=namespace,
         metavar="NAMESPACE",
         help="of several operators only the holder of a Lease in this namespace works, the others stand by; default: "
         "no election [SPRINGTIDE_LEADER_ELECTION_NAMESPACE]",
@@ -95,19 +84,9 @@ def _parser() -> argparse.ArgumentParser:
         "watches missed; five times that without a sign of the cluster fails /healthz; 5 to 3600, default: 180 "
         "[SPRINGTIDE_RESYNC_SECONDS]",
     )
-    parser.add_argument(
-        "--log-level",
-        default="info",
-        choices=["debug", "info", "warning", "error"],
-        help="default: info [SPRINGTIDE_LOG_LEVEL]",
-    )
+    add_prometheus(parser)
+    add_log_level(parser)
     return parser
-
-
-def _namespace(text: str) -> str:
-    if len(text) > 63 or not re.match(DNS_LABEL, text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a namespace")
-    return text
 
 
 def _object_name(text: str) -> str:

@@ -10,7 +10,7 @@ from springtide.manifests.settings import Settings
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _RUNTIMES: dict[RuntimeName, str] = {"VLLM": "vllm_image", "SGLang": "sglang_image"}
 
-VARIABLES = {
+SETTINGS_VARIABLES = {
     "SPRINGTIDE_MODEL_SERVER_IMAGE": "--model-server-image",
     "SPRINGTIDE_VLLM_IMAGE": "--vllm-image",
     "SPRINGTIDE_SGLANG_IMAGE": "--sglang-image",

@@ -13,12 +13,16 @@ from springtide.api.errors import Invalid
 from springtide.api.modelservice import ModelService
 from springtide.api.problems import Problem, problems
 from springtide.api.runtime import RuntimeName
+from springtide.api.trafficforecast import TrafficForecast
 from springtide.cli.documents import BadYaml, Document, documents, read, title
+from springtide.controllers.observing import timezone
 from springtide.manifests.revisions import plan_pools
 from springtide.manifests.settings import Settings
 
 API_VERSION = f"{GROUP}/{VERSION}"
-KIND = "ModelService"
+Valid = ModelService | TrafficForecast
+KINDS: dict[str, type[Valid]] = {"ModelService": ModelService, "TrafficForecast": TrafficForecast}
+_KIND_NAMES = " or ".join(KINDS)
 
 _FIELDS = {"apiVersion", "kind", "metadata", "spec", "status"}
 # Of metav1.ObjectMeta. What is not here is refused, since a misplaced field does nothing.
@@ -31,13 +35,18 @@ _METADATA = {
 
 @dataclass(frozen=True)
 class Found:
-    """One document that was looked at: a service that is valid, what is wrong with it, or why it was skipped."""
+    """One document that was looked at: what it is if it is valid, what is wrong with it, or why it was skipped."""
 
     line: int
     name: str
-    service: ModelService | None = None
+    valid: Valid | None = None
     problems: tuple[tuple[int, Problem], ...] = ()
     skipped: str = ""
+
+    @property
+    def service(self) -> ModelService | None:
+        """The service that it is, if it is one and valid."""
+        return self.valid if isinstance(self.valid, ModelService) else None
 
 
 def validate(files: Sequence[str]) -> int:
@@ -82,38 +91,46 @@ def inspect(document: Document) -> Found:
     value, name = document.value, title(document.value)
     if not isinstance(value, dict):
         return Found(document.line, name, problems=((document.line, Problem((), "must be a mapping")),))
-    kind, version = value.get("kind"), value.get("apiVersion")
-    if isinstance(kind, str) and kind != KIND:
-        return Found(document.line, name, skipped=f"{kind} is no {KIND}")
-    if kind != KIND:
-        return Found(
-            document.line, name, problems=((document.line_of(("kind",)), Problem(("kind",), f"must be {KIND}")),)
-        )
-    wrong = [*document.duplicates]
-    if version != API_VERSION:
+    kind = value.get("kind")
+    if not isinstance(kind, str):
+        problem = Problem(("kind",), f"must be {_KIND_NAMES}")
+        return Found(document.line, name, problems=((document.line_of(("kind",)), problem),))
+    if kind not in KINDS:
+        return Found(document.line, name, skipped=f"{kind} is no {_KIND_NAMES}")
+    return _checked(document, name, KINDS[kind])
+
+
+def _checked(document: Document, name: str, model: type[Valid]) -> Found:
+    value, wrong = document.value, [*document.duplicates]
+    if value.get("apiVersion") != API_VERSION:
         wrong.append(Problem(("apiVersion",), f"must be {API_VERSION}"))
     wrong += [Problem((key,), "unknown field") for key in value if key not in _FIELDS]
     metadata, more = _metadata(value.get("metadata"))
     wrong += more
     # No answer about spec is lost for a bad name: a good one stands in for it.
-    service, more = _parse({"metadata": metadata, "spec": value.get("spec")})
+    valid, more = _parse(model, {"metadata": metadata, "spec": value.get("spec")})
     wrong += more
-    if service is not None:
-        wrong += _unsupported(service)
+    if isinstance(valid, ModelService):
+        wrong += _unsupported(valid)
     # Rules about names have no field that the API server could name; they are about metadata.name.
     lines = [(document.line_of(one.path or ("metadata", "name")), one) for one in wrong]
     lines.sort(key=lambda pair: pair[0])
-    return Found(document.line, name, None if lines else service, tuple(lines))
+    return Found(document.line, name, None if lines else valid, tuple(lines))
 
 
 def _unsupported(service: ModelService) -> list[Problem]:
-    """Return what no field says by itself: what a pool's runtime can't do."""
+    """Return what no field says by itself: timezones that there are not, and what a pool's runtime can't do."""
+    wrong = [
+        Problem(("spec", "scaling", "schedules", index, "timezone"), f"there is no timezone {one.timezone}")
+        for index, one in enumerate(service.spec.scaling.schedules)
+        if timezone(one.timezone) is None
+    ]
     named: dict[RuntimeName, str] = {"VLLM": "vllm", "SGLang": "sglang"}
     try:
         plan_pools(service, Settings("model-server", images=named))
     except Invalid as error:
-        return [Problem((), str(error))]
-    return []
+        wrong.append(Problem((), str(error)))
+    return wrong
 
 
 def _metadata(written: Any) -> tuple[dict[str, Any], list[Problem]]:
@@ -130,14 +147,14 @@ def _metadata(written: Any) -> tuple[dict[str, Any], list[Problem]]:
     return made, wrong
 
 
-def _parse(value: dict[str, Any]) -> tuple[ModelService | None, list[Problem]]:
+def _parse(model: type[Valid], value: dict[str, Any]) -> tuple[Valid | None, list[Problem]]:
     try:
         # JSON, since there strict means what it means to the API server: a list is a tuple, but "1" is no integer
-        return ModelService.model_validate_json(
+        return model.model_validate_json(
             json.dumps(_without_nulls(value), default=str), strict=True, by_alias=True, by_name=False
-        ), _unknown_nulls(value)
+        ), _unknown_nulls(model, value)
     except ValidationError as error:
-        return None, problems(error) + _unknown_nulls(value)
+        return None, problems(error) + _unknown_nulls(model, value)
 
 
 def _without_nulls(value: Any) -> Any:
@@ -147,10 +164,10 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(child) for child in value] if isinstance(value, list) else value
 
 
-def _unknown_nulls(value: dict[str, Any]) -> list[Problem]:
+def _unknown_nulls(model: type[Valid], value: dict[str, Any]) -> list[Problem]:
     """Return the unknown fields that are null, which are gone from what is checked otherwise."""
     try:
-        ModelService.model_validate_json(json.dumps(value, default=str), by_alias=True, by_name=False)
+        model.model_validate_json(json.dumps(value, default=str), by_alias=True, by_name=False)
     except ValidationError as error:
         unknown = [one for one in error.errors() if one["type"] == "extra_forbidden" and one["input"] is None]
         return [Problem(one["loc"], "unknown field") for one in unknown]

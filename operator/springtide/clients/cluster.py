@@ -25,6 +25,7 @@ class Kind:
 
 
 MODEL_SERVICE = Kind(f"{GROUP}/{VERSION}", "ModelService", "modelservices")
+TRAFFIC_FORECAST = Kind(f"{GROUP}/{VERSION}", "TrafficForecast", "trafficforecasts")
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
 SERVICE = Kind("v1", "Service", "services")
 POD = Kind("v1", "Pod", "pods")
@@ -35,6 +36,7 @@ DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudge
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 EVENT = Kind("events.k8s.io/v1", "Event", "events")
 LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
+OURS = (MODEL_SERVICE, TRAFFIC_FORECAST)
 CHILDREN = (DEPLOYMENT, SERVICE, REVISION, ACCOUNT, NETWORK_POLICY, DISRUPTION_BUDGET, CONFIG_MAP)
 
 

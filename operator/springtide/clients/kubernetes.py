@@ -34,18 +34,30 @@ NO_ANSWER = "<error>"  # as client-go's metrics have it
 class KubernetesCluster:
     """An API server reached with the pod's ServiceAccount, or with the kubeconfig outside a cluster."""
 
-    def __init__(self, api: client.ApiClient, observe: Observe, may_write: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        api: client.ApiClient,
+        observe: Observe,
+        may_write: Callable[[], bool] = lambda: True,
+        manager: str = FIELD_MANAGER,
+    ) -> None:
         self._api = api
         self._observe = observe
         self._may_write = may_write
+        self._manager = manager
 
     def guarded(self, may_write: Callable[[], bool]) -> "KubernetesCluster":
         """Return the same API server, to which nothing is written but while `may_write` is true."""
-        return KubernetesCluster(self._api, self._observe, may_write)
+        return KubernetesCluster(self._api, self._observe, may_write, self._manager)
 
     @classmethod
-    async def connect(cls, observe: Observe = lambda verb, kind, code: None) -> "KubernetesCluster":
-        """Read the credentials; raises Invalid when there are none. Nothing is sent yet."""
+    async def connect(
+        cls, observe: Observe = lambda verb, kind, code: None, manager: str = FIELD_MANAGER
+    ) -> "KubernetesCluster":
+        """Read the credentials; raises Invalid when there are none. Nothing is sent yet.
+
+        `manager` is the field manager of what is written.
+        """
         settings = client.Configuration()
         try:
             if "KUBERNETES_SERVICE_HOST" in os.environ:
@@ -55,8 +67,8 @@ class KubernetesCluster:
         except (config.ConfigException, OSError) as error:
             raise Invalid(f"no access to a cluster: {error}") from error
         api = client.ApiClient(settings)
-        api.user_agent = "springtide-operator"
-        return cls(api, observe)
+        api.user_agent = "springtide-operator" if manager == FIELD_MANAGER else manager
+        return cls(api, observe, manager=manager)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -119,15 +131,15 @@ class KubernetesCluster:
     async def create(self, kind: Kind, body: Mapping[str, Any]) -> Object:
         """Create an object; Conflict when it is there."""
         path = kind.path(body["metadata"]["namespace"])
-        return await self._call("create", kind, "POST", path, [("fieldManager", FIELD_MANAGER)], body=body)
+        return await self._call("create", kind, "POST", path, [("fieldManager", self._manager)], body=body)
 
     async def update(self, kind: Kind, body: Mapping[str, Any]) -> Object:
         """Replace an object; Conflict when it changed since its `metadata.resourceVersion`."""
         path = kind.path(body["metadata"]["namespace"], body["metadata"]["name"])
-        return await self._call("update", kind, "PUT", path, [("fieldManager", FIELD_MANAGER)], body=body)
+        return await self._call("update", kind, "PUT", path, [("fieldManager", self._manager)], body=body)
 
     async def _apply(self, verb: str, kind: Kind, path: str, body: Mapping[str, Any], *, force: bool) -> Object:
-        query = [("fieldManager", FIELD_MANAGER), ("force", str(force).lower())]
+        query = [("fieldManager", self._manager), ("force", str(force).lower())]
         return await self._call(verb, kind, "PATCH", path, query, body=encode(body), content_type=_APPLY)
 
     async def _call(

@@ -6,11 +6,18 @@ from typing import Any, Generic, TypeVar
 
 from springtide.api.base import GROUP
 from springtide.api.modelservice import RESTARTED_AT
-from springtide.clients.cluster import CHILDREN, DEPLOYMENT, MODEL_SERVICE, POD, REVISION, Kind
+from springtide.clients.cluster import CHILDREN, DEPLOYMENT, MODEL_SERVICE, OURS, POD, REVISION, TRAFFIC_FORECAST, Kind
 from springtide.manifests.names import ONLINE_LABEL, POOL_LABEL, REVISION_LABEL, SERVICE_LABEL
 from springtide.manifests.ownership import owned_fields
 from springtide.manifests.revisions import Record
-from springtide.status.observed import ObservedDeployment, ObservedPod, observe_deployment, observe_pod
+from springtide.status.observed import (
+    ObservedDeployment,
+    ObservedForecast,
+    ObservedPod,
+    observe_deployment,
+    observe_forecast,
+    observe_pod,
+)
 
 Name = tuple[str, str]
 """Namespace and name: of an object, and of the ModelService that is the key of the work queue."""
@@ -68,7 +75,7 @@ class Store(Generic[Value]):
         return self._entries.get(name)
 
     def of(self, key: Name) -> list[Entry[Value]]:
-        """Return the objects that belong to a ModelService by their label."""
+        """Return the objects that belong to a ModelService, by their label or by what they say."""
         return [self._entries[name] for name in sorted(self._by_key.get(key, ()))]
 
     def put(self, entry: Entry[Value]) -> bool:
@@ -147,10 +154,11 @@ class Cache:
     def __init__(self, news: Callable[[Name, Entry[Written] | None], None] | None = None) -> None:
         """`news` is told of each change of a ModelService; see Store."""
         self.model_services: Store[Written] = Store(news)
-        self._stores: dict[Kind, Store[Any]] = {kind: Store() for kind in (*CHILDREN, POD)}
+        self._stores: dict[Kind, Store[Any]] = {kind: Store() for kind in (TRAFFIC_FORECAST, *CHILDREN, POD)}
         self._stores[MODEL_SERVICE] = self.model_services
         self.deployments: Store[ObservedDeployment] = self._stores[DEPLOYMENT]
         self.pods: Store[ObservedPod] = self._stores[POD]
+        self.forecasts: Store[ObservedForecast] = self._stores[TRAFFIC_FORECAST]
 
     def store(self, kind: Kind) -> Store[Any]:
         """Return the store of a kind."""
@@ -171,11 +179,10 @@ def reduce(kind: Kind, live: Mapping[str, Any]) -> Entry[Any]:
     """Reduce a live object to what the cache keeps of it."""
     metadata = live["metadata"]
     name = (metadata["namespace"], metadata["name"])
-    subresource = "status" if kind == MODEL_SERVICE else ""
-    service = metadata.get("labels", {}).get(SERVICE_LABEL, "")
+    subresource = "status" if kind in OURS else ""
     return Entry(
         name=name,
-        key=name if kind == MODEL_SERVICE else (name[0], service),
+        key=(name[0], _service(kind, live)),
         uid=metadata["uid"],
         version=int(metadata["resourceVersion"]),
         owner=controller_of(metadata),
@@ -183,6 +190,15 @@ def reduce(kind: Kind, live: Mapping[str, Any]) -> Entry[Any]:
         owned=None if kind == POD else owned_fields(live, subresource),
         value=_value(kind, live),
     )
+
+
+def _service(kind: Kind, live: Mapping[str, Any]) -> str:
+    """Return the name of the ModelService that an object concerns."""
+    if kind == MODEL_SERVICE:
+        return str(live["metadata"]["name"])
+    if kind == TRAFFIC_FORECAST:
+        return str(live.get("spec", {}).get("serviceName", ""))
+    return str(live["metadata"].get("labels", {}).get(SERVICE_LABEL, ""))
 
 
 def controller_of(metadata: Mapping[str, Any]) -> str:
@@ -204,6 +220,8 @@ def _value(kind: Kind, live: Mapping[str, Any]) -> Any:
         labels = live["metadata"].get("labels", {})
         template = live.get("data", {}).get("template", {})
         return Record(labels.get(POOL_LABEL, ""), labels.get(REVISION_LABEL, ""), live["revision"], template)
+    if kind == TRAFFIC_FORECAST:
+        return observe_forecast(live)
     if kind == POD:
         return observe_pod(live, pool_label=POOL_LABEL, online_label=ONLINE_LABEL)
     return None

@@ -70,9 +70,12 @@ def _observer(kind: Kind, cache: Cache, queue: WorkQueue[Name], liveness: Livene
     async def observe(event: dict[str, Any], **_: Any) -> None:
         liveness.told(kind)
         live = event["object"]
+        before = cache.store(kind).get((live["metadata"]["namespace"], live["metadata"]["name"]))
         key = cache.remove(kind, live) if event["type"] == "DELETED" else cache.put(kind, live)
         if key is not None:
             queue.add(key)
+            if before is not None and before.key != key:
+                queue.add(before.key)
 
     observe.__name__ = observe.__qualname__ = f"observe_{kind.plural}"
     return observe

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from springtide.api.errors import Forbidden, Missing, SpringtideError, Unavailable
-from springtide.clients.cluster import CHILDREN, MODEL_SERVICE, POD, Cluster, Kind
+from springtide.clients.cluster import CHILDREN, OURS, POD, Cluster, Kind
 from springtide.controllers.cache import Cache, Entry, Name, reduce
 from springtide.controllers.liveness import PERIOD_SECONDS, Liveness
 from springtide.controllers.queue import WorkQueue
@@ -18,7 +18,7 @@ from springtide.manifests.names import SERVICE_LABEL
 
 logger = logging.getLogger(__name__)
 
-WATCHED = (MODEL_SERVICE, *CHILDREN, POD)
+WATCHED = (*OURS, *CHILDREN, POD)
 # What failed or found something is done again sooner by this much: until the watches tell all, it is their substitute.
 _HASTE = 6
 # An event may be on its way while the list is read.
@@ -46,17 +46,18 @@ class Listing:
         self._horizons: dict[Kind, int] = {}
 
     async def wait_for_definition(self, seconds: float) -> None:
-        """Return once ModelServices can be listed; raise the last error when the time is over."""
+        """Return once our kinds can be listed; raise the last error when the time is over."""
         end = asyncio.get_running_loop().time() + seconds
         while True:
             try:
-                for namespace in self._namespaces:
-                    await self._cluster.list(MODEL_SERVICE, namespace, metadata=True)
+                for kind in OURS:
+                    for namespace in self._namespaces:
+                        await self._cluster.list(kind, namespace, metadata=True)
                 return
             except (Missing, Forbidden, Unavailable) as error:
                 if asyncio.get_running_loop().time() >= end:
                     raise
-                logger.warning("ModelServices can't be listed yet: %s", error)
+                logger.warning("%ss can't be listed yet: %s", kind.kind, error)
             await asyncio.sleep(2)
 
     async def fill(self) -> None:
@@ -66,8 +67,9 @@ class Listing:
                 for live in await self._cluster.list(kind, namespace, labels_of(kind)):
                     self._cache.put(kind, live)
             self._liveness.heard(kind)
-        for entry in self._cache.model_services:
-            self._queue.add(entry.name)
+        for kind in OURS:
+            for entry in self._cache.store(kind):
+                self._queue.add(entry.key)
 
     async def keep_comparing(self) -> None:
         """Compare the cache with the lists for ever, at times that differ from one operator to the next."""
@@ -122,11 +124,12 @@ class Listing:
             store.exhume(found.uid)
         elif entry is not None:
             store.bury(entry.uid)
-        if found is not None and kind != MODEL_SERVICE and not found.key[1]:
+        if found is not None and not found.key[1]:
             found = None  # Its label is gone, so it is none of ours any more.
         if entry is not None and (found is None or found.version != entry.version):
             store.replace(entry, found)
-            self._queue.add(entry.key)
+            for key in {entry.key, found.key if found else entry.key}:
+                self._queue.add(key)
             return True
         if entry is None and found is not None and store.put(found):
             self._queue.add(found.key)
@@ -135,5 +138,5 @@ class Listing:
 
 
 def labels_of(kind: Kind) -> str:
-    """Return the selector of what is watched of a kind: every ModelService, and the children that carry our label."""
-    return "" if kind == MODEL_SERVICE else SERVICE_LABEL
+    """Return the selector of what is watched of a kind: all of our kinds, and the children that carry our label."""
+    return "" if kind in OURS else SERVICE_LABEL

@@ -2,34 +2,23 @@
 
 from collections.abc import Callable
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import Counter, Gauge, Histogram
 
-from springtide import VERSION
 from springtide.api.errors import SpringtideError
 from springtide.controllers.cache import Cache, Name
 from springtide.controllers.listing import WATCHED
+from springtide.controllers.program_metrics import ProgramMetrics
 from springtide.controllers.queue import WorkQueue
 
 _QUEUE = "modelservice"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100)
 
 
-class Metrics:
-    """The metrics of one operator, in a registry of their own. Observes its work queue."""
+class Metrics(ProgramMetrics):
+    """The metrics of one operator. Observes its work queue."""
 
     def __init__(self) -> None:
-        # The time at which each counter was made doubles the number of series and tells nobody anything.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        super().__init__()
         self._queue_metrics()
         self._reconciles = self._counter(
             "springtide_reconcile_total",
@@ -50,23 +39,6 @@ class Metrics:
             "count. Generations that one reconcile applies count as one, from the first of them. A generation that "
             "the status tells was acted on before, as after a restart, does not count.",
         )
-        self._requests = self._counter(
-            "springtide_api_requests_total",
-            "Requests to the API server by verb (get, list, apply, delete, patch_status; create and update for its "
-            "Lease), kind and HTTP status; the code is <error> where no answer came. Each page of a list is a request; "
-            "watches are not counted.",
-            "verb",
-            "kind",
-            "code",
-        )
-        build = Gauge(
-            "springtide_build_info", "Always 1; the version of the operator.", ["version"], registry=self.registry
-        )
-        build.labels(VERSION).set(1)
-
-    def text(self) -> bytes:
-        """Return everything in Prometheus' text format."""
-        return generate_latest(self.registry)
 
     def read_queue(self, queue: WorkQueue[Name]) -> None:
         """Show the state of a queue whenever the metrics are read."""
@@ -116,10 +88,6 @@ class Metrics:
         self._reconciles.labels("error" if error else "success").inc()
         if error:
             self._errors.labels(error.reason).inc()
-
-    def requested(self, verb: str, kind: str, code: str) -> None:
-        """Count a request to the API server."""
-        self._requests.labels(verb, kind, code).inc()
 
     def _queue_metrics(self) -> None:
         self._adds = self._counter("workqueue_adds_total", "Keys that came into the queue.", "name").labels(_QUEUE)

@@ -8,17 +8,22 @@ from collections.abc import Callable
 from typing import Any
 
 from springtide.api.errors import Bug, Conflict, Invalid, NameConflict, Silent, SpringtideError, Unavailable
+from springtide.api.time import unix_seconds
 from springtide.clients.cluster import ACCOUNT, CHILDREN, DEPLOYMENT, MODEL_SERVICE, REVISION, Cluster, Kind
 from springtide.clients.route import Route
 from springtide.controllers.cache import Cache, Entry, Name, Written, reduce
 from springtide.controllers.events import Recorder
+from springtide.controllers.observing import Senses
 from springtide.controllers.planning import KINDS, Plan, World, child_key, decide
+from springtide.controllers.sensing import Sensing
+from springtide.controllers.status import write_status
 from springtide.controllers.subject import note
+from springtide.controllers.verdicts import Verdicts
 from springtide.manifests.names import POOL_LABEL
-from springtide.manifests.ownership import is_current
 from springtide.manifests.services import route_url
 from springtide.manifests.settings import Settings
 from springtide.status.compute import compute_outage, compute_refusal, compute_status
+from springtide.status.forecasts import NO_PLAN, NO_SERVICE
 from springtide.status.observed import ObservedDeployment, ObservedPod
 
 logger = logging.getLogger(__name__)
@@ -35,10 +40,12 @@ class Reconciler:
         clock: Callable[[], str],
         route: Route | None = None,
         applied: Callable[[Entry[Written]], None] = lambda _: None,
+        sensing: Sensing | None = None,
     ) -> None:
         """`route` is None where the operator can't ask what clients ask: outside the cluster.
 
-        `applied` is called with each ModelService that has all its children as it asks for them.
+        `applied` is called with each ModelService that has all its children as it asks for them. Without `sensing`
+        nothing is known of traffic.
         """
         self._cluster = cluster
         self._route = route
@@ -46,16 +53,20 @@ class Reconciler:
         self._settings = settings
         self._clock = clock
         self._applied = applied
+        self._sensing = sensing
         self._recorder = Recorder(cluster)
+        self._verdicts = Verdicts(cluster, cache, clock)
 
     async def reconcile(self, key: Name) -> SpringtideError | None:
         """Reconcile one ModelService; return what went wrong, for the queue to decide when to try again."""
         world = self._gather(key)
         if world is None:
-            return None
+            return await self._verdicts.report(key, {}, NO_SERVICE)
         note(generation=world.entry.value.metadata["generation"])
         try:
             plan = decide(world, self._settings)
+            if plan.scaled and plan.scaled.scales and self._sensing:
+                self._sensing.keep(world.entry, plan.scaled.decision)
             error = plan.error or await self._apply(world, plan)
         except Exception as bug:
             logger.exception("reconcile failed")
@@ -65,7 +76,9 @@ class Reconciler:
             self._applied(world.entry)
         if isinstance(error, Conflict) and world.entry.value.status.get("conditions"):
             return error  # It comes again at once, with what is true by then.
-        return await self._report(world, plan, error)
+        outcome = await self._report(world, plan, error)
+        judged = await self._verdicts.report(key, plan.verdicts, NO_PLAN if plan.service is None else None)
+        return outcome or judged
 
     def _gather(self, key: Name) -> World | None:
         entry = self._cache.model_services.get(key)
@@ -78,7 +91,10 @@ class Reconciler:
             for child in self._cache.store(kind).of(key)
             if child.owner == entry.uid
         }
-        return World(entry, children)
+        senses = self._sensing.senses(entry) if self._sensing else Senses()
+        forecasts = (one.value.statement for one in self._cache.forecasts.of(key) if not one.deleting)
+        statements = [one for one in forecasts if one is not None]
+        return World(entry, children, *self._observed(entry), senses, statements, unix_seconds(self._clock()))
 
     async def _apply(self, world: World, plan: Plan) -> SpringtideError | None:
         errors: list[SpringtideError] = []
@@ -152,9 +168,8 @@ class Reconciler:
 
     async def _report(self, world: World, plan: Plan, error: SpringtideError | None) -> SpringtideError | None:
         """Write the status if it differs; return what the key has to come again for."""
-        key = world.entry.name
         silence = await self._silence(world, plan)
-        entry = self._cache.model_services.get(key)
+        entry = self._cache.model_services.get(world.entry.name)
         if entry is None or entry.uid != world.entry.uid:
             return None
         written, now = entry.value, self._clock()
@@ -164,24 +179,19 @@ class Reconciler:
             generation = written.metadata["generation"]
             status = compute_refusal(problem, generation, pods, written.status, now, silence)
         elif isinstance(error, Unavailable) and written.status.get("conditions"):
-            status = compute_outage(plan.service, plan.pools, deployments, pods, written.status, now, silence)
+            status = compute_outage(
+                plan.service, plan.pools, deployments, pods, written.status, now, silence, plan.scaled
+            )
         else:
-            status = compute_status(plan.service, plan.pools, deployments, pods, error, written.status, now, silence)
+            status = compute_status(
+                plan.service, plan.pools, deployments, pods, error, written.status, now, silence, plan.scaled
+            )
         outcome = error or (Silent(silence) if silence else None)
-        if is_current({"status": status}, entry.owned):
-            return outcome
-        metadata = {"name": key[1], "namespace": key[0], "uid": entry.uid, "resourceVersion": str(entry.version)}
-        body = {
-            "apiVersion": MODEL_SERVICE.api_version,
-            "kind": MODEL_SERVICE.kind,
-            "metadata": metadata,
-            "status": status,
-        }
         try:
-            self._cache.put(MODEL_SERVICE, await self._cluster.patch_status(MODEL_SERVICE, body))
+            if await write_status(self._cluster, self._cache, MODEL_SERVICE, entry, status):
+                await self._recorder.record(entry, status, now)
         except SpringtideError as failed:
             return failed
-        await self._recorder.record(entry, status, now)
         return outcome
 
     async def _silence(self, world: World, plan: Plan) -> str:

@@ -6,8 +6,6 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -21,39 +19,24 @@ from springtide.controllers.cache import Cache, Name
 from springtide.controllers.generations import Generations
 from springtide.controllers.health import serve_health
 from springtide.controllers.leadership import Leadership
-from springtide.controllers.lease import Election
 from springtide.controllers.listing import WATCHED, Listing
-from springtide.controllers.liveness import PERIOD_SECONDS, Liveness
+from springtide.controllers.liveness import Liveness
 from springtide.controllers.metrics import Metrics
+from springtide.controllers.options import Options
 from springtide.controllers.queue import WorkQueue
 from springtide.controllers.reconcile import Reconciler
+from springtide.controllers.scaling_metrics import ScalingCollector
+from springtide.controllers.sensing import Sensing
 from springtide.controllers.tasks import end, failure, first, until
 from springtide.controllers.worker import keep_looking, work
-from springtide.manifests.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 _WORKERS = 16
-_DEFINITION_SECONDS = 60.0
 # kopf's own exit was seen to hang, deaf to signals; then the process ends without it.
 _EXIT_SECONDS = 20.0
 # No reconcile takes this long, each request having a deadline: one that does never ends.
 _STUCK_SECONDS = 300.0
-
-
-@dataclass(frozen=True)
-class Options:
-    """How the operator runs; what shows in child objects is in `settings`.
-
-    No namespaces means all of them, port 0 any free one, no election that this operator is the only one.
-    """
-
-    settings: Settings
-    namespaces: Sequence[str] = ()
-    health_port: int = 8080
-    election: Election | None = None
-    resync_seconds: float = PERIOD_SECONDS
-    definition_seconds: float = _DEFINITION_SECONDS
 
 
 async def run(options: Options) -> int:
@@ -107,7 +90,11 @@ class Operator:
         self._listing = Listing(cluster, self._cache, self._queue, namespaces, self._liveness, options.resync_seconds)
         # Outside a cluster the names and addresses of Services lead nowhere.
         self._route = HttpRoute() if "KUBERNETES_SERVICE_HOST" in os.environ else None
-        self._reconciler = Reconciler(cluster, self._cache, options.settings, _now, self._route, generations.applied)
+        self._sensing = Sensing(options.prometheus, self._cache, self._queue)
+        ScalingCollector(self._sensing, metrics.registry)
+        self._reconciler = Reconciler(
+            cluster, self._cache, options.settings, _now, self._route, generations.applied, self._sensing
+        )
         self._failed = ""
         self._holding: asyncio.Task[None] | None = None
         self._waits = leadership is not None
@@ -165,8 +152,8 @@ class Operator:
             await self._listing.fill()
         except Missing:
             logger.error(
-                "the CustomResourceDefinition modelservices.springtide.dev is not installed: apply the files of crds/, "
-                "or install the chart with crds.enabled"
+                "a CustomResourceDefinition of springtide.dev is not installed: apply the files of crds/, or install "
+                "the chart with crds.enabled"
             )
             return False
         except SpringtideError as error:
@@ -181,6 +168,7 @@ class Operator:
         worker = functools.partial(work, self._queue, self._reconciler, self._metrics.reconciled)
         ours = [loop.create_task(worker(), name=f"worker {n}") for n in range(_WORKERS)]
         ours.append(loop.create_task(self._listing.keep_comparing(), name="comparing"))
+        ours.append(loop.create_task(self._sensing.keep_sensing(), name="sensing"))
         if self._route is not None:
             ours.append(loop.create_task(keep_looking(self._queue, self._cache), name="looking"))
         started = asyncio.Event()

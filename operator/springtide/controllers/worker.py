@@ -81,6 +81,9 @@ async def work(queue: WorkQueue[Name], reconciler: Reconciler, observe: Observe)
                 queue.done(key)
             observe(clock() - started, error)
             settle(queue, key, error)
+        # A tick of scaling brings the keys of all services, and most need nothing that is waited for: without this the
+        # Lease, the probes and the watches would wait until the last one is decided.
+        await asyncio.sleep(0)
 
 
 def settle(queue: WorkQueue[Name], key: Name, error: SpringtideError | None) -> None:

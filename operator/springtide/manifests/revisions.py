@@ -8,7 +8,7 @@ a revision first is kept in a ControllerRevision and applied ever after, as for 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from springtide.api.modelservice import ModelService
@@ -61,14 +61,21 @@ def image_of(template: Mapping[str, Any]) -> str:
     return next((str(one.get("image", "")) for one in containers if one.get("name") == CONTAINER), "")
 
 
-def plan_pools(service: ModelService, settings: Settings, records: Iterable[Record] = ()) -> list[PoolPlan]:
-    """Return each pool with its template: the recorded one of its revision, else a new one."""
+def plan_pools(
+    service: ModelService, settings: Settings, records: Iterable[Record] = (), targets: Mapping[str, int] | None = None
+) -> list[PoolPlan]:
+    """Return each pool with its template: the recorded one of its revision, else a new one.
+
+    `targets` are the replicas that scaling decided on, by pool; what it has none for has what the spec says.
+    """
     known = {(record.pool, record.revision): record.template for record in records}
     plans = []
     for pool in service.spec.pools:
         revision = revision_of(service, pool)
         template = known.get((pool.name, revision))
         resolved = resolve(service, pool, settings, image_of(template) if template else "")
+        if targets and pool.name in targets:
+            resolved = replace(resolved, replicas=targets[pool.name])
         plans.append(PoolPlan(resolved, revision, template or pod_template(service, resolved, revision, settings)))
     return plans
 

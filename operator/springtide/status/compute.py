@@ -11,6 +11,7 @@ from springtide.manifests.revisions import PoolPlan
 from springtide.manifests.services import service_url
 from springtide.status.conditions import Finding, PoolView, accepted, available, progress, ready, still_available
 from springtide.status.observed import ObservedDeployment, ObservedPod
+from springtide.status.scaled import Scaled, conditions, pool_status, scaling_status
 
 
 def compute_status(
@@ -22,6 +23,7 @@ def compute_status(
     previous: Mapping[str, Any],
     now: str,
     silence: str = "",
+    scaled: Scaled | None = None,
 ) -> dict[str, Any]:
     """Return the status of a service whose spec could be read.
 
@@ -33,13 +35,16 @@ def compute_status(
         for plan in plans
     ]
     generation = service.metadata.generation
-    judged = accepted(error, unheeded(service, plans))
+    left_out = [unheeded(service, plans), scaled.unheeded if scaled else ""]
+    judged = accepted(error, "; ".join(filter(None, left_out)))
     serving = available(pools, silence)
     summary = ready(judged, serving, pools)
     first = pools[0]
+    scaling = list(conditions(scaled, pools, previous)) if scaled else []
+    findings = [judged, serving, summary, *scaling, *progress(summary, pools)]
     return {
         "observedGeneration": generation,
-        "conditions": _timed([judged, serving, summary, *progress(summary, pools)], generation, previous, now),
+        "conditions": timed(findings, generation, previous, now),
         "replicas": first.seen.replicas,
         "readyReplicas": first.seen.ready,
         "targetReplicas": first.wanted.replicas,
@@ -53,9 +58,11 @@ def compute_status(
                 "ready": pool.seen.ready,
                 "updated": pool.seen.updated,
                 "revision": pool.plan.revision,
+                **(pool_status(scaled, pool.wanted.name, previous) if scaled else {}),
             }
             for pool in pools
         ],
+        **({"scaling": told} if scaled and (told := scaling_status(scaled, previous, now)) else {}),
     }
 
 
@@ -67,10 +74,11 @@ def compute_outage(
     previous: Mapping[str, Any],
     now: str,
     silence: str = "",
+    scaled: Scaled | None = None,
 ) -> dict[str, Any]:
     """Return the status while children can't be written: who answers is judged, and what else was said stays said."""
     generation = int(previous.get("observedGeneration", 0))
-    made = compute_status(service, plans, deployments, pods, None, previous, now, silence)
+    made = compute_status(service, plans, deployments, pods, None, previous, now, silence, scaled)
     (serving,) = (one for one in made["conditions"] if one["type"] == "Available")
     kept = [one for one in previous["conditions"] if one["type"] != "Available"]
     if serving["status"] != "True":
@@ -97,11 +105,12 @@ def compute_refusal(
     serving = still_available(pods, silence, error.reason)
     summary = ready(judged, serving, [])
     kept = {key: value for key, value in previous.items() if key not in {"conditions", "observedGeneration"}}
-    conditions = _timed([judged, serving, summary, *progress(summary)], generation, previous, now)
+    conditions = timed([judged, serving, summary, *progress(summary)], generation, previous, now)
     return {"observedGeneration": generation, "conditions": conditions} | kept
 
 
-def _timed(findings: Sequence[Finding], generation: int, previous: Mapping[str, Any], now: str) -> list[dict[str, Any]]:
+def timed(findings: Sequence[Finding], generation: int, previous: Mapping[str, Any], now: str) -> list[dict[str, Any]]:
+    """Return the conditions as they are written; `previous` is the status before, `now` in RFC 3339."""
     before = {one["type"]: one for one in previous.get("conditions", ())}
     # The clock of this operator or of the one before it may be wrong: no transition is older than the last one.
     now = max([now, *(one["lastTransitionTime"] for one in before.values())])

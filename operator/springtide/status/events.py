@@ -1,6 +1,6 @@
 """What deserves an Event: pure, from the status before and after."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,9 @@ def _notes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Note
         old, new = revisions.get(pool["name"], ""), pool.get("revision", "")
         if old and new != old:
             yield Note("Normal", "RevisionChanged", f"pool {pool['name']} moves from revision {old} to {new}")
+    decided = _decision(after)
+    if decided and decided != _decision(before):
+        yield Note("Normal", decided["reason"], _told(decided))
     was = {one["type"]: one for one in before.get("conditions", ())}
     for condition in after.get("conditions", ()):
         old_one = was.get(condition["type"], {})
@@ -39,3 +42,13 @@ def _notes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Note
                 yield Note("Warning", condition["reason"], condition["message"])
         elif condition["type"] == "Available" and old_one.get("status") != "True":
             yield Note("Normal", "Available", condition["message"])
+
+
+def _decision(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    decisions: Sequence[Mapping[str, Any]] = (status.get("scaling") or {}).get("decisions", ())
+    return decisions[0] if decisions else {}
+
+
+def _told(decision: Mapping[str, Any]) -> str:
+    pools = ", ".join(f"{one['name']} {one['before']} → {one['after']}" for one in decision["pools"])
+    return f"{'would scale' if decision['mode'] == 'Observe' else 'scales'} {pools}: {decision['message']}"

@@ -1,0 +1,1 @@
+"""What decides how many replicas a service should have: values in, values out."""
