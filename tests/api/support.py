@@ -160,9 +160,9 @@ def eventually(check: Callable[[], Found], seconds: float = 15) -> Found:
         answer: Found | None
         try:
             answer = check()
-        except Refused as refused:
+        except (Refused, LookupError) as missing:  # such as a condition that is not there yet
             answer = None
-            last: object = refused
+            last: object = missing
         else:
             last = answer
         if answer:

@@ -1,5 +1,6 @@
 """The fetch as a child process."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -125,4 +126,8 @@ def complete_files(cache: Path) -> int:
 
 def partial_bytes(cache: Path) -> int:
     """How much there is of files that are not complete."""
-    return sum(path.stat().st_size for path in cache.rglob("*.incomplete"))
+    total = 0
+    for path in cache.rglob("*.incomplete"):
+        with contextlib.suppress(FileNotFoundError):  # it has just been completed
+            total += path.stat().st_size
+    return total
