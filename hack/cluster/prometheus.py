@@ -98,6 +98,13 @@ def fill(folder: Path, lines: Iterable[str]) -> None:
         run("promtool", "tsdb", "create-blocks-from", "openmetrics", few, file.name, folder / "data")
 
 
+def forget(spec: Spec, selector: str) -> None:
+    """Delete the series that a selector matches from the Prometheus of a cluster."""
+    matched = urlencode({"match[]": selector})
+    request = urllib.request.Request(f"{url(spec)}/api/v1/admin/tsdb/delete_series?{matched}", method="POST")  # noqa: S310
+    urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
+
+
 def query(spec: Spec, expression: str) -> list[Any]:
     """Return the rows of an instant query to the Prometheus of a cluster."""
     with urllib.request.urlopen(f"{url(spec)}/api/v1/query?{urlencode({'query': expression})}", timeout=10) as answer:  # noqa: S310
@@ -120,6 +127,7 @@ def command(folder: Path, address: str) -> list[str]:
         f"--storage.tsdb.path={folder / 'data'}",
         f"--storage.tsdb.retention.time={RETENTION}",
         f"--web.listen-address={address}",
+        "--web.enable-admin-api",
         "--log.level=warn",
     ]
 

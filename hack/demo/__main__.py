@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import socket
 import sys
 import time
 import urllib.error
@@ -17,13 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hack.cluster import lifecycle, process
+from hack.cluster import lifecycle
 from hack.cluster.control_plane import kubectl
 from hack.cluster.spec import DEFAULT_NAME, Spec, find
 from hack.images import catalog
 from hack.shell import Failure, say
 
 from . import install, scaling
+from .address import address
 
 NAMESPACE = "demo"
 QUESTION = "What is the capital of France?"
@@ -81,7 +81,7 @@ def scale() -> None:
     """Show in the demo's cluster how a forecast raises the replicas before the traffic comes."""
     spec = find(DEFAULT_NAME)
     read = f"kubectl logs --namespace {install.SYSTEM} deployment/springtide-forecaster"
-    with _step(spec, "foresee traffic and scale ahead of it, which takes four to five minutes", read):
+    with _step(spec, "foresee traffic and scale ahead of it, which takes five to six minutes", read):
         ahead, report = scaling.foresee(spec, NAMESPACE)
     share, sent = 100 * report["attainment"], report["requests"]["sent"]
     print(f"day:   the target rose {ahead:.0f} s before the traffic did")
@@ -136,13 +136,9 @@ def _wait_ready(spec: Spec, service: str) -> None:
 
 def _ask(spec: Spec, service: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """Ask a model through its Service, whose address this host reaches through a node's kube-proxy."""
-    address = kubectl(spec, "get", "service", service, f"--namespace={NAMESPACE}", "-o=jsonpath={.spec.clusterIP}")
     headers = {"Content-Type": "application/json"}
-    # a pod that just got ready is known to every node's rules a moment later
-    process.wait_for(lambda: _accepts(address), f"the Service {service} to take connections", 30)
-    request = urllib.request.Request(
-        f"http://{address}{path}", json.dumps({"model": service, **body}).encode(), headers
-    )
+    data = json.dumps({"model": service, **body}).encode()
+    request = urllib.request.Request(f"{address(spec, NAMESPACE, service)}{path}", data, headers)  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
             answer: dict[str, Any] = json.load(response)
@@ -151,14 +147,6 @@ def _ask(spec: Spec, service: str, path: str, body: dict[str, Any]) -> dict[str,
     except OSError as error:
         raise Failure(f"{service} did not answer: {error}") from None
     return answer
-
-
-def _accepts(address: str) -> bool:
-    try:
-        socket.create_connection((address, 80), timeout=2).close()
-    except OSError:
-        return False
-    return True
 
 
 def _chat(spec: Spec) -> None:

@@ -26,6 +26,7 @@ from hack.load import Background, Options
 from hack.load.processes import Report
 from hack.shell import Failure, say
 
+from .address import address
 from .install import SYSTEM
 
 DAY = 86_400
@@ -38,13 +39,15 @@ MORNING = 0.25
 SHAPE = ((0.0, NIGHT), (MORNING, NIGHT), (0.29, NOON), (0.6, 0.9 * NOON), (0.8, NIGHT), (1.0, NIGHT))
 # Until the load is measured in full: a rate looks back for a minute, a scrape and an evaluation come on top.
 MEASURED_SECONDS = 75
-FORESEEN_SECONDS = 55
+FADE_SECONDS = 15
+# Until Prometheus and then the forecaster have read the past, and two minutes in which the rise is near.
+FORESEEN_SECONDS = 165
 
 
 def follow(spec: Spec, namespace: str, name: str = "tide") -> float:
     """Send more than one replica should serve; return the seconds until a second one is ready."""
-    address = serve(spec, namespace, name)
-    options = Options((address,), kind="embeddings", model=name, rate=NOON, seconds=300, connections="fresh")
+    to = serve(spec, namespace, name)
+    options = Options((to,), kind="embeddings", model=name, rate=NOON, seconds=300, connections="fresh")
     started = time.monotonic()
     with Background(options) as load:
         second = f"a second replica of {name} to be ready"
@@ -67,14 +70,16 @@ def foresee(spec: Spec, namespace: str, name: str = "day", cpu: str = "1") -> tu
     """
     forecaster = ("deployment/springtide-forecaster", f"--namespace={SYSTEM}")
     kubectl(spec, "delete", "modelservice", name, f"--namespace={namespace}", "--ignore-not-found")
+    # an earlier run had its rise at another minute
+    prometheus.forget(spec, f'{{namespace="{namespace}",service="{name}"}}')
     applied = time.time()
-    address = serve(spec, namespace, name, mode="Observe", cpu=cpu)
+    to = serve(spec, namespace, name, mode="Observe", cpu=cpu)
     begin = time.time()
     ramp = _next_minute(begin + MEASURED_SECONDS + FORESEEN_SECONDS + (begin - applied))
     with tempfile.TemporaryDirectory() as folder:
         trace = write_trace(Path(folder) / "day.csv")
         options = Options(
-            (address,),
+            (to,),
             kind="embeddings",
             model=name,
             trace=trace,
@@ -86,6 +91,7 @@ def foresee(spec: Spec, namespace: str, name: str = "day", cpu: str = "1") -> tu
         )
         with Background(options) as load:
             say(f"demo: traffic will rise at {_clock(ramp)}, as it did at this minute of each hour of the last week")
+            time.sleep(max(begin + MEASURED_SECONDS - time.time(), 0))
             prometheus.fill(prometheus.home(spec), history(namespace, name, ramp, begin))
             yesterday = f'springtide:requests:rate1m{{service="{name}",pod="history"}} offset 1d'
             process.wait_for(lambda: bool(prometheus.query(spec, yesterday)), "Prometheus to read the past week", 90)
@@ -95,7 +101,7 @@ def foresee(spec: Spec, namespace: str, name: str = "day", cpu: str = "1") -> tu
 
 
 def serve(spec: Spec, namespace: str, name: str, mode: str = "Auto", cpu: str = "1") -> str:
-    """Apply the service of scaling.yaml under a name and return its URL when it is Ready."""
+    """Apply the service of scaling.yaml under a name and return its URL when it is Ready and takes connections."""
     service = yaml.safe_load((Path(__file__).parent / "scaling.yaml").read_text())
     service["metadata"]["name"] = name
     service["spec"]["scaling"] = {"mode": mode}
@@ -103,8 +109,7 @@ def serve(spec: Spec, namespace: str, name: str, mode: str = "Auto", cpu: str = 
     kubectl(spec, "apply", f"--namespace={namespace}", "--filename=-", stdin=json.dumps(service))
     wait = ("wait", "--for=condition=Ready", f"modelservice/{name}", f"--namespace={namespace}")
     kubectl(spec, *wait, "--timeout=300s", "--request-timeout=320s")
-    address = kubectl(spec, "get", "service", name, f"--namespace={namespace}", "-o=jsonpath={.spec.clusterIP}")
-    return f"http://{address}"
+    return address(spec, namespace, name)
 
 
 def set_mode(spec: Spec, namespace: str, name: str, mode: str) -> None:
@@ -144,21 +149,23 @@ def write_trace(path: Path) -> Path:
     return path
 
 
-def history(namespace: str, name: str, ramp: float, end: float) -> Iterator[str]:
+def history(namespace: str, name: str, ramp: float, begin: float) -> Iterator[str]:
     """Yield the past week as OpenMetrics, a value a minute, where each day's rise was a whole number of hours before.
 
-    It ends with 0, so that it does not add to what is measured from then on.
+    It fades as what is sent since `begin` is measured, so that the sum has neither a gap nor a bump.
     """
     rng = random.Random(1)  # noqa: S311
     labels = f'namespace="{namespace}",service="{name}",pool="cpu",pod="history",source="pod"'
     yield "# TYPE springtide:requests:rate1m gauge"
-    minute = int(end - HISTORY_DAYS * DAY) // 60 * 60
-    while minute < end:
+    minute = int(begin - HISTORY_DAYS * DAY) // 60 * 60
+    while minute < begin:
         expected = 60 * rate_at(minute - ramp + MORNING * CYCLE)
         value = max(rng.gauss(expected, expected**0.5), 0.0) / 60
         yield f"springtide:requests:rate1m{{{labels}}} {value:.4f} {minute}"
         minute += 60
-    yield f"springtide:requests:rate1m{{{labels}}} 0 {end:.0f}"
+    for second in range(FADE_SECONDS, MEASURED_SECONDS + 1, FADE_SECONDS):
+        left = 1 - (second - FADE_SECONDS) / (MEASURED_SECONDS - FADE_SECONDS)
+        yield f"springtide:requests:rate1m{{{labels}}} {left * NIGHT:.4f} {begin + second:.0f}"
     yield "# EOF"
 
 
@@ -180,7 +187,8 @@ def _watch(spec: Spec, namespace: str, name: str, ramp: float) -> float:
         if time.time() > ramp:
             made = "; ".join(one["message"] for one in decisions) or "none"
             raise Failure(
-                f"no forecast made the target rise before the traffic did, at {_clock(ramp)}; decisions: {made}"
+                f"no forecast made the target rise before the traffic did, at {_clock(ramp)}; "
+                f"forecast {foreseen or 'none'}; decisions: {made}; status.scaling: {status.get('scaling')}"
             )
         if foreseen and not acts:
             set_mode(spec, namespace, name, "Auto")

@@ -7,7 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from hack.demo.scaling import CYCLE, DAY, HISTORY_DAYS, MORNING, NIGHT, NOON, SPEED, history, rate_at, write_trace
+from hack.demo.scaling import (
+    CYCLE,
+    DAY,
+    FADE_SECONDS,
+    HISTORY_DAYS,
+    MORNING,
+    NIGHT,
+    NOON,
+    SPEED,
+    history,
+    rate_at,
+    write_trace,
+)
 from hack.load.options import Options
 from hack.load.schedule import draw
 
@@ -29,7 +41,9 @@ def test_the_past_has_the_same_rise_at_the_same_minute() -> None:
     lines = [line.split() for line in history("a", "chat", RAMP, RAMP - 150) if not line.startswith("#")]
     values = {float(at): float(value) for _, value, at in lines}
     assert min(values) <= RAMP - 150 - HISTORY_DAYS * DAY + 60
-    assert list(values.values())[-1] == 0, "it adds nothing to what is measured afterwards"
+    fading = [value for at, value in values.items() if at >= RAMP - 150 + FADE_SECONDS]
+    assert fading == sorted(fading, reverse=True)
+    assert (fading[0], fading[-1]) == (NIGHT, 0), "what is sent takes its place, and nothing is added to that"
     for day in range(1, HISTORY_DAYS):
         yesterday = RAMP - day * DAY
         assert statistics.fmean(values[yesterday - 60 * minute] for minute in range(10)) == pytest.approx(
